@@ -1,0 +1,203 @@
+"""How much less a chat export costs to prepare than with json.load and a loop.
+
+    python -m benchmarks.telegram [--megabytes 200] [--larger 500] [--runs 3]
+
+Writes a synthetic export, then runs our script and the plain loop on it in turn, each as
+a process of its own. Both must write the same bytes. Ends with 1 if ours takes more than
+an eighth of the loop's CPU time, or more than 80 MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+SMALLEST_RATIO = 8.0
+LARGEST_MEGABYTES = 80.0
+
+LATIN = "so then i will see you at the station and we can talk about it on the way home maybe bring some bread".split()
+CYRILLIC = (
+    "ну тогда я завтра зайду и мы всё решим может быть после работы если не будет дождя а пока напиши мне".split()
+)
+MARKS = [".", "!", "?", "", "", " 🙂", ")"]
+OWNER, OWNER_NAME = "user100", "Owner"
+
+
+def write_export(path: Path, megabytes: float, seed: int = 7) -> None:
+    """A full account export as Telegram Desktop lays it out: one space per level, ten chats of six kinds."""
+    random_ = random.Random(seed)
+    kinds = ["personal_chat"] * 5 + [
+        "bot_chat",
+        "private_group",
+        "public_supergroup",
+        "saved_messages",
+        "private_channel",
+    ]
+    share = megabytes * 1e6 / len(kinds)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write('{\n "about": "Here is the data you requested.",\n "personal_information": {\n  "user_id": 100,\n')
+        file.write(
+            f'  "first_name": "{OWNER_NAME}",\n  "last_name": ""\n }},\n "chats": {{\n  "about": "",\n  "list": [\n'
+        )
+        for position, kind in enumerate(kinds):
+            name = "" if kind == "saved_messages" else f'    "name": "Peer {position}",\n'
+            chat_id = 100 if kind == "saved_messages" else 200 + position
+            file.write(",\n" if position else "")
+            file.write(f'   {{\n{name}    "type": "{kind}",\n    "id": {chat_id},\n    "messages": [')
+            _write_messages(file, random_, share, f"user{200 + position}", position)
+            file.write("\n    ]\n   }")
+        file.write("\n  ]\n }\n}\n")
+
+
+def _write_messages(file: Any, random_: random.Random, share: float, peer: str, position: int) -> None:
+    written, number, time, author = 0.0, 0, 1_500_000_000, peer
+    words = CYRILLIC if position % 2 else LATIN
+    while written < share:
+        number += 1
+        time += random_.choice([5, 20, 60, 600]) if random_.random() < 0.95 else 20_000
+        if random_.random() < 0.4:
+            author = OWNER if author == peer else peer
+        text = json.dumps(_message(random_, number, time, author, position, words), ensure_ascii=False, indent=1)
+        text = text.replace("\n", "\n     ")
+        file.write(f"{',' if number > 1 else ''}\n     {text}")
+        written += len(text.encode())
+
+
+def _message(
+    random_: random.Random, number: int, time: int, author: str, position: int, words: list[str]
+) -> dict[str, Any]:
+    head: dict[str, Any] = {"id": number, "type": "message", "date": "2020-01-01T12:00:00", "date_unixtime": str(time)}
+    name = OWNER_NAME if author == OWNER else f"Peer {position}"
+    kind = random_.random()
+    if kind < 0.02:
+        actor = {"actor": name, "actor_id": author, "action": "phone_call", "text": "", "text_entities": []}
+        return {**head, "type": "service", **actor}
+    head |= {"from": name, "from_id": author}
+    if random_.random() < 0.15:
+        head["reply_to_message_id"] = max(1, number - 3)
+    if random_.random() < 0.03:
+        head["forwarded_from"] = "Somebody"
+    if kind < 0.12:
+        file = "(File not included. Change data exporting settings to download.)"
+        media = {"file": file, "file_name": "sticker.webp", "file_size": 20480, "thumbnail": file}
+        media |= {"media_type": random_.choice(["sticker", "voice_message"]), "width": 512, "height": 512}
+        return {**head, **media, "text": "", "text_entities": []}
+    sentences = []
+    for _ in range(random_.choice([1, 1, 1, 2, 3])):
+        sentences.append(" ".join(random_.choices(words, k=random_.randint(2, 12))) + random_.choice(MARKS))
+    text = " ".join(sentences)
+    plain = {"type": "plain", "text": text}
+    if kind < 0.18:
+        link = {"type": "link", "text": "https://example.org/a"}
+        return {**head, "text": [text + " ", link], "text_entities": [plain, link]}
+    return {**head, "text": text, "text_entities": [plain]}
+
+
+def plain_loop(source: Path, output: Path) -> None:
+    """What our script does with default parameters, as one writes it without thinking of memory or speed."""
+    with open(source, encoding="utf-8") as file:
+        export = json.load(file)
+    with open(output, "w", encoding="utf-8") as out:
+        for position, chat in enumerate(export["chats"]["list"]):
+            if chat["type"] == "personal_chat":
+                for session, turns in _plain_sessions(chat["messages"]):
+                    while turns and turns[-1]["role"] == "user":
+                        turns.pop()
+                    for start in range(0, len(turns), 20):
+                        messages = [
+                            {"role": turn["role"], "content": "\n".join(turn["parts"])}
+                            for turn in turns[start : start + 20]
+                        ]
+                        row = {"messages": messages, "conversation": f"{position}/{session}"}
+                        out.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+def _plain_sessions(messages: list[dict[str, Any]]) -> Any:
+    session, last, turns = 0, 0, []
+    for message in messages:
+        if message["type"] != "message":
+            continue
+        text = message["text"]
+        if isinstance(text, list):
+            text = "".join(part if isinstance(part, str) else part["text"] for part in text)
+        text = text.strip()
+        role = "assistant" if message["from_id"] == OWNER else "user"
+        if not text or (role == "assistant" and "forwarded_from" in message):
+            continue
+        time = int(message["date_unixtime"])
+        if time - last >= 180 * 60:
+            yield session, turns
+            session, turns = session + 1, []
+        last = time
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["parts"].append(text)
+        elif turns or role == "user":
+            turns.append({"role": role, "parts": [text]})
+    yield session, turns
+
+
+def measure(command: list[str]) -> tuple[float, float]:
+    """CPU seconds and peak MB of one process. Raises SystemExit if it fails."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    to_megabytes = 1e6 if sys.platform == "darwin" else 1e3
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / to_megabytes
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megabytes", type=float, default=200)
+    parser.add_argument("--larger", type=float, default=0, help="also measure our memory at this size, in MB")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--plain", nargs=2, type=Path, metavar=("IN", "OUT"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.plain:
+        plain_loop(*arguments.plain)
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        return compare(Path(folder), arguments.megabytes, arguments.larger, arguments.runs)
+
+
+def compare(folder: Path, megabytes: float, larger: float, runs: int) -> int:
+    source, ours, plain = folder / "result.json", folder / "ours.jsonl", folder / "plain.jsonl"
+    write_export(source, megabytes)
+    commands = {
+        "ours": [sys.executable, "-m", "finetune.prepare_dataset", str(source), str(ours)],
+        "json.load": [sys.executable, "-m", "benchmarks.telegram", "--plain", str(source), str(plain)],
+    }
+    print(f"{source.stat().st_size / 1e6:.0f} MB, {runs} runs each\n\n{'':12}{'CPU s':>8}{'peak MB':>10}")
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+    for _ in range(runs):
+        for name, command in commands.items():
+            measured[name].append(measure(command))
+            print(f"{name:12}{measured[name][-1][0]:8.2f}{measured[name][-1][1]:10.0f}", flush=True)
+        if ours.read_bytes() != plain.read_bytes():
+            raise SystemExit("the two outputs differ")
+    cpu = {name: statistics.median(seconds for seconds, _ in values) for name, values in measured.items()}
+    memory = max(peak for _, peak in measured["ours"])
+    ratio = cpu["json.load"] / cpu["ours"]
+    print(f"\nmedian CPU: ours {cpu['ours']:.2f} s, json.load {cpu['json.load']:.2f} s: {ratio:.1f} times less")
+    print(f"outputs are byte-identical, {ours.stat().st_size / 1e6:.0f} MB")
+    if larger:
+        write_export(source, larger)
+        seconds, peak = measure(commands["ours"])
+        memory = max(memory, peak)
+        print(f"at {source.stat().st_size / 1e6:.0f} MB: {seconds:.2f} s, {peak:.0f} MB")
+    fits = ratio >= SMALLEST_RATIO and memory <= LARGEST_MEGABYTES
+    print(f"goals: {SMALLEST_RATIO:.0f} times less CPU, {LARGEST_MEGABYTES:.0f} MB: {'met' if fits else 'MISSED'}")
+    return 0 if fits else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

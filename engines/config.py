@@ -1,0 +1,233 @@
+"""Every parameter of every job, once: the form, the flags, the JSON file and the docs come from here.
+
+A field has a title (form label), a description (help), bounds, and where it applies a
+`unit` in `json_schema_extra`. A parameter that stands here is obeyed by its script.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from engines.errors import UserError
+
+EMBEDDED_MODEL = "embedded"
+DEFAULT_GPU_MODEL = "Qwen/Qwen2.5-7B-Instruct"
+
+
+class JobConfig(BaseModel):
+    """Base of all parameter models: unknown names are an error, not a silence."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+Config = TypeVar("Config", bound=JobConfig)
+
+
+def unit(name: str) -> dict[str, Any]:
+    return {"unit": name}
+
+
+class PrepareConfig(JobConfig):
+    """How a chat export becomes dialogs."""
+
+    owner_name: Annotated[
+        str, Field(title="Owner", description="Whose messages are learned; empty: found by id in the export")
+    ] = ""
+    session_gap_minutes: Annotated[
+        int,
+        Field(
+            title="Session gap",
+            ge=1,
+            le=60 * 24 * 30,
+            json_schema_extra=unit("min"),
+            description="A pause this long ends a conversation",
+        ),
+    ] = 180
+    min_dialog_messages: Annotated[
+        int,
+        Field(title="Shortest dialog", ge=2, json_schema_extra=unit("turns"), description="Shorter ones are left out"),
+    ] = 2
+    max_dialog_length: Annotated[
+        int,
+        Field(
+            title="Longest dialog", ge=2, json_schema_extra=unit("turns"), description="Longer ones are cut at a turn"
+        ),
+    ] = 20
+    max_message_length: Annotated[
+        int,
+        Field(
+            title="Longest message",
+            ge=1,
+            json_schema_extra=unit("characters"),
+            description="Longer ones end at the last whole sentence that fits, and are counted",
+        ),
+    ] = 2000
+    include_groups: Annotated[
+        bool, Field(title="Group chats", description="Use groups too; each speaker's name opens the turn")
+    ] = False
+    transcribe_voice: Annotated[
+        bool, Field(title="Voice notes", description="Turn voice notes into text (not available yet: they are counted)")
+    ] = False
+
+    @field_validator("transcribe_voice")
+    @classmethod
+    def _voice_is_not_ready(cls, value: bool) -> bool:
+        if value:
+            raise ValueError("voice notes cannot be transcribed yet; leave it off, they are skipped and counted")
+        return value
+
+
+class TrainConfig(JobConfig):
+    """How an adapter is trained. The defaults are the preset Standard."""
+
+    base_model: Annotated[
+        str,
+        Field(
+            title="Base model",
+            min_length=1,
+            description="auto (Qwen2.5-7B-Instruct on a GPU, embedded on a CPU), embedded, a folder, a GGUF file, a hub name",
+        ),
+    ] = "auto"
+    lora_rank: Annotated[int, Field(title="LoRA rank", ge=1, le=1024, description="Size of the adapter")] = 8
+    lora_alpha: Annotated[
+        float, Field(title="LoRA alpha", gt=0, description="Strength of the adapter; scale is alpha / rank")
+    ] = 16
+    lora_dropout: Annotated[
+        float, Field(title="LoRA dropout", ge=0, lt=1, description="Share of adapter inputs dropped in training")
+    ] = 0.05
+    target_modules: Annotated[
+        list[str],
+        Field(title="Target modules", min_length=1, description="Layers that get an adapter, or all-linear"),
+    ] = ["q_proj", "k_proj", "v_proj"]
+    batch_size: Annotated[
+        int, Field(title="Batch size", ge=1, json_schema_extra=unit("rows"), description="Rows in memory at once")
+    ] = 1
+    gradient_accumulation_steps: Annotated[
+        int,
+        Field(
+            title="Accumulation",
+            ge=1,
+            json_schema_extra=unit("batches"),
+            description="Batches per optimizer step; batch size × accumulation rows are learned from at once",
+        ),
+    ] = 64
+    learning_rate: Annotated[float, Field(title="Learning rate", gt=0, le=1, description="Peak, after the warm-up")] = (
+        2e-4
+    )
+    num_epochs: Annotated[
+        float, Field(title="Epochs", gt=0, le=1000, description="How often the whole dataset is gone through")
+    ] = 1
+    max_steps: Annotated[
+        int,
+        Field(
+            title="Step limit",
+            ge=0,
+            json_schema_extra=unit("steps"),
+            description="End after this many optimizer steps; 0: the epochs decide",
+        ),
+    ] = 0
+    max_seq_length: Annotated[
+        int,
+        Field(
+            title="Max length",
+            ge=16,
+            json_schema_extra=unit("tokens"),
+            description="Longer dialogs lose whole turns at their end, counted and reported",
+        ),
+    ] = 768
+    warmup_ratio: Annotated[
+        float, Field(title="Warm-up", ge=0, le=1, description="Share of the steps in which the learning rate rises")
+    ] = 0.03
+    weight_decay: Annotated[float, Field(title="Weight decay", ge=0, le=1, description="AdamW weight decay")] = 0.01
+    gradient_checkpointing: Annotated[
+        bool, Field(title="Gradient checkpointing", description="Less memory for about a third more time")
+    ] = True
+    precision: Annotated[
+        Literal["auto", "bf16", "fp16", "fp32"],
+        Field(
+            title="Precision",
+            description="auto: bf16 where the device computes it fast, else fp16 on a GPU, fp32 on a CPU",
+        ),
+    ] = "auto"
+    quantization: Annotated[
+        Literal["auto", "nf4", "none"],
+        Field(
+            title="Quantization", description="nf4: the base model in 4 bit (QLoRA); auto: nf4 on a GPU, none on a CPU"
+        ),
+    ] = "auto"
+    logging_steps: Annotated[
+        int,
+        Field(title="Log every", ge=1, json_schema_extra=unit("steps"), description="How often figures are reported"),
+    ] = 1
+    save_steps: Annotated[
+        int,
+        Field(
+            title="Save and evaluate every",
+            ge=1,
+            json_schema_extra=unit("steps"),
+            description="How often a checkpoint is written and the held-out part is evaluated",
+        ),
+    ] = 200
+    eval_share: Annotated[
+        float,
+        Field(
+            title="Held-out share",
+            ge=0,
+            le=0.5,
+            description="Share of the conversations kept for evaluation, the same ones in every run",
+        ),
+    ] = 0.1
+    seed: Annotated[
+        int, Field(title="Seed", ge=0, le=2**32 - 1, description="Order of rows, dropout, first weights")
+    ] = 42
+    device: Annotated[
+        str,
+        Field(title="Device", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"),
+    ] = "auto"
+
+
+PRESETS: dict[str, TrainConfig] = {
+    "quick": TrainConfig(lora_rank=4, lora_alpha=8, gradient_accumulation_steps=32, num_epochs=1, max_seq_length=512),
+    "standard": TrainConfig(),
+    "thorough": TrainConfig(
+        lora_rank=16, lora_alpha=32, gradient_accumulation_steps=128, num_epochs=2, max_seq_length=1024
+    ),
+    "demo": TrainConfig(
+        base_model=EMBEDDED_MODEL,
+        gradient_accumulation_steps=4,
+        learning_rate=1e-3,
+        num_epochs=2,
+        max_seq_length=512,
+        gradient_checkpointing=False,
+        save_steps=25,
+        device="cpu",
+    ),
+}
+
+
+def preset(name: str) -> TrainConfig:
+    """A copy of the preset `name`. Raises UserError for an unknown one."""
+    try:
+        return PRESETS[name.lower()].model_copy(deep=True)
+    except KeyError:
+        raise UserError("usage", f"there is no preset {name!r}", f"Presets: {', '.join(PRESETS)}.") from None
+
+
+def build(model: type[Config], values: dict[str, Any]) -> Config:
+    """Validate `values` into `model`; every wrong field in one UserError."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UserError("usage", explain(error), "Correct the named parameters.") from None
+
+
+def explain(error: ValidationError) -> str:
+    """One line for all that pydantic found: `lora_rank: must be … (got 0)`."""
+    parts = []
+    for item in error.errors(include_url=False):
+        field = ".".join(str(part) for part in item["loc"]) or "value"
+        message = item["msg"].removeprefix("Value error, ")
+        parts.append(f"{field}: {message[:1].lower()}{message[1:]} (got {str(item['input'])[:60]!r})")
+    return "; ".join(parts)

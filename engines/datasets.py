@@ -1,0 +1,103 @@
+"""The datasets of a workspace: which there are, what is in them, a look at their dialogs.
+
+finetune/datasets/{name}_dataset.jsonl          rows of {"messages": [...], "conversation": "…"}
+finetune/datasets/{name}_dataset.report.json    how it was made: counted, dropped, repaired
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from engines import statefiles
+from engines.errors import UserError
+from engines.workspace import Workspace, check_name
+
+SUFFIX = "_dataset.jsonl"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset. `report` is what its preparation counted; empty for one that came from elsewhere."""
+
+    name: str
+    path: Path
+    size: int
+    modified_at: float
+    report: dict[str, Any]
+
+    @property
+    def dialogs(self) -> int | None:
+        return self.report.get("dialogs")
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**self.__dict__, "path": str(self.path)}
+
+
+class Datasets:
+    """The registry of a workspace's datasets."""
+
+    def __init__(self, workspace: Workspace):
+        self.workspace = workspace
+
+    def path(self, name: str) -> Path:
+        return self.workspace.datasets / f"{check_name(name, 'a dataset')}{SUFFIX}"
+
+    def list(self) -> list[Dataset]:
+        """Newest first."""
+        files = [file for file in self.workspace.datasets.glob(f"*{SUFFIX}") if file.is_file()]
+        found = [self._read(file) for file in files]
+        return sorted(found, key=lambda dataset: -dataset.modified_at)
+
+    def get(self, name: str) -> Dataset:
+        """By name, or by the path of a file outside the workspace. Raises UserError if there is none."""
+        outside = Path(name).expanduser()
+        if outside.suffix == ".jsonl" and outside.is_file():
+            return self._read(outside.resolve())
+        file = self.path(name.removesuffix(SUFFIX))
+        if not file.is_file():
+            names = ", ".join(dataset.name for dataset in self.list()[:10]) or "none yet"
+            raise UserError(
+                "not_found", f"there is no dataset {name}", f"There are: {names}. Make one: `ftui llm prepare FILE`."
+            )
+        return self._read(file)
+
+    def _read(self, file: Path) -> Dataset:
+        status = file.stat()
+        report = statefiles.read_json(report_path(file), {})
+        return Dataset(
+            file.name.removesuffix(SUFFIX).removesuffix(".jsonl"), file, status.st_size, status.st_mtime, report
+        )
+
+    def preview(self, dataset: Dataset, first: int = 0, count: int = 20) -> list[list[dict[str, str]]]:
+        """The messages of up to `count` dialogs from row `first` on; rows that cannot be read are left out."""
+        dialogs = []
+        with open(dataset.path, encoding="utf-8", errors="replace") as file:
+            for line in islice(file, first, first + count):
+                try:
+                    messages = json.loads(line)["messages"]
+                    dialogs.append([{"role": str(turn["role"]), "content": str(turn["content"])} for turn in messages])
+                except (ValueError, KeyError, TypeError, RecursionError):
+                    continue
+        return dialogs
+
+    def count_rows(self, dataset: Dataset) -> int:
+        """Rows of the file; from the report if it fits, else counted."""
+        if dataset.dialogs is not None:
+            return dataset.dialogs
+        with open(dataset.path, "rb") as file:
+            return sum(1 for line in file if line.strip())
+
+    def delete(self, name: str) -> Path:
+        """Move a dataset and its report to the trash. Returns where it went."""
+        dataset = self.get(name)
+        report_path(dataset.path).unlink(missing_ok=True)
+        return self.workspace.move_to_trash(dataset.path, "dataset")
+
+
+def report_path(dataset: Path) -> Path:
+    """The report beside a dataset file: `x_dataset.jsonl` has `x_dataset.report.json`."""
+    return dataset.with_suffix(".report.json")

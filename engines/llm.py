@@ -1,0 +1,236 @@
+"""The language-model engine: everything the LLM screen and `ftui llm` can do.
+
+Each job is a run (see runs.py) of one script in finetune/. Nothing here blocks on a job:
+a method starts it and returns the run, which any face can follow.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from engines import devices, estimate, statefiles
+from engines.adapters import Adapter, Adapters
+from engines.chat import ChatSession
+from engines.config import PrepareConfig, TrainConfig, build
+from engines.datasets import SUFFIX, Dataset, Datasets
+from engines.environments import Environments
+from engines.errors import UserError
+from engines.models import Models
+from engines.runs import PRIVACY, Run, Runs, RunStatus
+from engines.workspace import Workspace, check_name, name_from
+
+SAMPLE = Path(__file__).resolve().parent.parent / "finetune" / "sample" / "result.json"
+
+
+class LLMEngine:
+    """The jobs of the language-model side, on one workspace."""
+
+    def __init__(self, workspace: Workspace):
+        self.workspace = workspace
+        self.runs = Runs(workspace)
+        self.datasets = Datasets(workspace)
+        self.adapters = Adapters(workspace)
+        self.models = Models(workspace)
+        self.environments = Environments(workspace)
+
+    # --- datasets ---
+
+    def prepare(
+        self, source: Path | str, config: PrepareConfig, *, name: str | None = None, output: Path | str | None = None
+    ) -> Run:
+        """Turn an export or a dataset file into `messages` JSONL, in the workspace or exactly at `output`."""
+        file = Path(source).expanduser().absolute()
+        if not file.is_file():
+            raise UserError("not_found", f"there is no file {file}", "Check the path; a folder is not read yet.")
+        if output is not None:
+            target = Path(output).expanduser().absolute()
+            if not target.parent.is_dir():
+                raise UserError("not_found", f"there is no folder {target.parent}", "Make it first.")
+        else:
+            target = self.datasets.path(check_name(name or self.dataset_name(file), "a dataset"))
+        argv = [str(self._light_python()), "-m", "finetune.prepare_dataset", str(file), str(target)]
+        run = self.runs.create(
+            "prepare", target.name.removesuffix(SUFFIX), [*argv, "--config", "{run}/config.json"],
+            config=config.model_dump(), source=str(file), output=str(target),
+        )  # fmt: skip
+        self.runs.start(run)
+        return run
+
+    def dataset_name(self, source: Path) -> str:
+        """A name for what is made of `source`; `result.json` is named after its folder."""
+        stem = source.parent.name if source.stem == "result" else source.stem
+        return name_from(stem.removesuffix("_dataset"))
+
+    def _light_python(self) -> Path:
+        """Preparing needs no torch, so our own interpreter does it."""
+        import sys
+
+        return Path(sys.executable)
+
+    # --- training ---
+
+    def last_config(self) -> TrainConfig | None:
+        """The parameters of the last training, if they can be read."""
+        saved = statefiles.read_json(self.workspace.training_config)
+        try:
+            return build(TrainConfig, saved) if isinstance(saved, dict) else None
+        except UserError:
+            return None
+
+    def check(self, dataset: Dataset, config: TrainConfig) -> list[str]:
+        """What is worth knowing before a training starts, as warnings. Raises UserError for what must not start."""
+        warnings = []
+        device = devices.resolve(config.device)
+        self.models.resolve(config.base_model, device)
+        if config.quantization == "nf4" and device == "cpu":
+            warnings.append("nf4 on a CPU saves memory but is slow; none is faster for a small model")
+        count = self.datasets.count_rows(dataset)
+        few = estimate.check_steps(max(1, round(count * (1 - config.eval_share))), config)
+        if few:
+            warnings.append(few)
+        self.environments.require("llm")
+        return warnings
+
+    def train(self, dataset: Dataset, config: TrainConfig, *, name: str | None = None) -> Run:
+        """Start (or queue, if the device is busy) the training of a new adapter."""
+        self.check(dataset, config)
+        wanted = name or f"{name_from(dataset.name)}-{time.strftime('%Y%m%d-%H%M')}"
+        check_name(wanted, "an adapter")
+        if name and (self.adapters.folder / name).exists():
+            raise UserError(
+                "conflict", f"there is an adapter {name} already", "Choose another name, or delete that one."
+            )
+        taken = {run.spec.get("adapter") for run in self.runs.list("train") if run.status().active}
+        if name in taken:
+            raise UserError("conflict", f"a run is training {name} already", "Choose another name.")
+        adapter = self.adapters.free_name(wanted)
+        while adapter in taken:
+            adapter = f"{adapter}-2"
+        device = devices.resolve(config.device)
+        model = self.models.resolve(config.base_model, device)
+        statefiles.write_json(self.workspace.training_config, config.model_dump())
+        argv = [
+            str(self.environments.require("llm")), "-m", "finetune.train",
+            "--dataset", str(dataset.path), "--model", model, "--checkpoints", "{run}/checkpoints",
+            "--output", str(self.adapters.folder / adapter), "--name", adapter, "--config", "{run}/config.json",
+        ]  # fmt: skip
+        run = self.runs.create(
+            "train", adapter, argv,
+            device=device, config=config.model_copy(update={"device": device}).model_dump(),
+            env=self.environments.variables("llm"), adapter=adapter, dataset=dataset.name, base_model=model,
+        )  # fmt: skip
+        self.runs.start(run)
+        return run
+
+    def training_run(self, run_id: str | None = None, *, active: bool = False) -> Run:
+        """The run named, or else the newest training. Raises UserError if there is none."""
+        if run_id:
+            return self.runs.get(run_id)
+        run = self.runs.newest("train", active=active) or self.runs.newest("train")
+        if run is None:
+            raise UserError("not_found", "nothing has been trained yet", "Start with `ftui llm train`.")
+        return run
+
+    def stop(self, run: Run, grace_seconds: float = 60.0) -> None:
+        """Ask a run to save a checkpoint and end."""
+        self.runs.request_stop(run, grace_seconds)
+
+    def resume(self, run: Run) -> RunStatus:
+        """Go on with a training from its newest complete checkpoint."""
+        status = run.status()
+        if status.state == "done":
+            raise UserError("conflict", f"{run.name} is finished", "Start a new training.")
+        self.environments.require("llm")
+        return self.runs.start(run)
+
+    # --- using it ---
+
+    def evaluate(self, adapter: Adapter, prompts: list[str] | None = None, *, dataset: Dataset | None = None,
+                 base_model: str | None = None) -> Run:  # fmt: skip
+        """Start the comparison of base and adapter on the held-out part."""
+        data = dataset or self.datasets.get(adapter.dataset.removesuffix(SUFFIX))
+        model, device = self._base_of(adapter, base_model)
+        argv = [
+            str(self.environments.require("llm")), "-m", "finetune.evaluate",
+            "--dataset", str(data.path), "--model", model, "--adapter", str(adapter.path / "final"),
+            "--config", "{run}/config.json",
+        ]  # fmt: skip
+        for prompt in prompts or []:
+            argv += ["--prompt", prompt]
+        run = self.runs.create(
+            "evaluate", adapter.name, argv,
+            device=device, config={**adapter.config, "device": device}, env=self.environments.variables("llm"),
+        )  # fmt: skip
+        self.runs.start(run)
+        return run
+
+    def chat(self, adapter: Adapter | None, base_model: str = "auto") -> ChatSession:
+        """Load a model in a child process to talk to; `adapter` None is the base alone."""
+        python = self.environments.require("llm")
+        if adapter is not None:
+            model, device = self._base_of(adapter, None if base_model == "auto" else base_model)
+        else:
+            device = devices.resolve("auto")
+            model = self.models.resolve(base_model, device)
+        argv = [str(python), "-m", "finetune.chat", "--model", model, "--device", device]
+        if adapter is not None:
+            argv += ["--adapter", str(adapter.path / "final")]
+        env = {**os.environ, **PRIVACY, **self.environments.variables("llm")}
+        return ChatSession(argv, env, self.workspace.folder("runs") / ".chat.log")
+
+    def _base_of(self, adapter: Adapter, base_model: str | None) -> tuple[str, str]:
+        """(model, device) to run an adapter on. Raises UserError if it was made for another base."""
+        if not adapter.complete:
+            raise UserError("conflict", f"the adapter {adapter.name} is incomplete", "Train it again.")
+        device = devices.resolve("auto")
+        if base_model is None and adapter.base_model == str(self.models.embedded):
+            return adapter.base_model, device  # made again by the script if it was deleted
+        model = self.models.resolve(base_model or adapter.base_model, device)
+        if model != adapter.base_model and adapter.base_model:
+            raise UserError(
+                "conflict",
+                f"the adapter {adapter.name} was trained on {adapter.base_model}, not on {model}",
+                "Use its own base model, or train an adapter for this one.",
+            )
+        return model, device
+
+    # --- getting ready ---
+
+    def make_base_model(self) -> Run | None:
+        """Start the conversion of the embedded model; None if it is there already."""
+        if self.models.embedded_is_ready():
+            return None
+        argv = [str(self.environments.require("llm")), "-m", "finetune.embedded_model", str(self.models.embedded)]
+        run = self.runs.create("model", self.models.embedded.name, argv, env=self.environments.variables("llm"))
+        self.runs.start(run)
+        return run
+
+    def make_environment(self) -> Run | None:
+        """Start building the training environment; None if there is a complete one."""
+        if self.environments.report("llm").ready:
+            return None
+        folder = self.environments.own_folder("llm")
+        argv = [str(self._light_python()), "-m", "engines.setup_environment", str(folder), "llm"]
+        run = self.runs.create("setup", "llm", argv)
+        self.runs.start(run)
+        return run
+
+    def doctor(self) -> dict[str, Any]:
+        """What this machine and workspace have, as plain data."""
+        return {
+            "home": str(self.workspace.home),
+            "gpus": [gpu.__dict__ for gpu in devices.gpus()],
+            "cores": devices.cores(),
+            "free_memory": devices.free_memory(),
+            "free_disk": devices.free_disk(self.workspace.home),
+            "environment": self.environments.report("llm").as_dict(),
+            "embedded_model": self.models.embedded_is_ready(),
+            "base_models": [model.name for model in self.models.list()],
+            "datasets": len(self.datasets.list()),
+            "adapters": len(self.adapters.list()),
+            "active_adapter": self.adapters.active(),
+            "runs": len(self.runs.list()),
+        }

@@ -1,0 +1,114 @@
+"""How far a run is: its events, one after another, become one state that a panel can show."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from engines.events import Event
+
+FIGURES = ("step", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
+WARM_UP_STEPS = 1  # the first step of an attempt is slower; it does not count for the ETA when there are more
+
+
+@dataclass
+class Progress:
+    """The figures of a run so far. Numbers are None until they are measured."""
+
+    attempt: int = 1
+    phase: str = ""
+    step: int = 0
+    total_steps: int | None = None
+    epoch: float | None = None
+    epochs: float | None = None
+    loss: float | None = None
+    eval_loss: float | None = None
+    learning_rate: float | None = None
+    grad_norm: float | None = None
+    tokens_per_second: float | None = None
+    done: float = 0
+    total: float | None = None
+    unit: str = ""
+    seconds_per_step: float | None = None
+    started_at: float | None = None
+    last_event_at: float | None = None
+    warnings: list[str] = field(default_factory=list)
+    error: str = ""
+    next_step: str = ""
+    result: dict[str, Any] = field(default_factory=dict)
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    eval_losses: list[tuple[int, float]] = field(default_factory=list)
+    _clock: list[tuple[int, float]] = field(default_factory=list)  # (step, time) of this attempt
+
+    def apply(self, event: Event) -> None:
+        """Take one event in. Unknown kinds are passed over."""
+        self.last_event_at = event.get("time", self.last_event_at)
+        handler = getattr(self, f"_on_{event['event']}", None)
+        if handler is not None:
+            handler(event)
+
+    def eta_seconds(self, now: float | None = None) -> float | None:
+        """Seconds to the last step, from the rate of this attempt alone; None until it is measured."""
+        if self.total_steps is None or self.seconds_per_step is None or not self._clock:
+            return None
+        since = (now or time.time()) - self._clock[-1][1]
+        return max(0.0, (self.total_steps - self.step) * self.seconds_per_step - max(0.0, since))
+
+    @property
+    def share(self) -> float | None:
+        """Done, from 0 to 1, in steps if it trains and else in the script's own unit."""
+        if self.total_steps:
+            return min(1.0, self.step / self.total_steps)
+        return min(1.0, self.done / self.total) if self.total else None
+
+    def _on_attempt(self, event: Event) -> None:
+        self.attempt = event.get("attempt", self.attempt + 1)
+        self.started_at = event.get("time")
+        self._clock, self.seconds_per_step = [], None
+        self.error, self.next_step, self.warnings, self.result = "", "", [], {}
+
+    def _on_phase(self, event: Event) -> None:
+        self.phase = str(event.get("text", ""))
+        self.done, self.total = 0, None
+
+    def _on_train(self, event: Event) -> None:
+        self.total_steps, self.epochs = event.get("total_steps"), event.get("epochs")
+        self.phase = "training"
+        first = int(event.get("first_step", 0))
+        self.step = first
+        # steps after the checkpoint are done again: their old figures make room
+        self.losses = [point for point in self.losses if point[0] <= first]
+        self.eval_losses = [point for point in self.eval_losses if point[0] <= first]
+        self._clock = [(first, event.get("time", time.time()))]
+
+    def _on_metrics(self, event: Event) -> None:
+        for name in FIGURES:
+            if name in event:
+                setattr(self, name, int(event[name]) if name == "step" else event[name])
+        if event.get("loss") is not None:
+            self.losses.append((self.step, float(event["loss"])))
+        if event.get("eval_loss") is not None:
+            self.eval_losses.append((self.step, float(event["eval_loss"])))
+        self._measure(event.get("time", time.time()))
+
+    def _measure(self, now: float) -> None:
+        if not self._clock or self.step > self._clock[-1][0]:
+            self._clock.append((self.step, now))
+        else:
+            self._clock[-1] = (self._clock[-1][0], now)  # an evaluation took its time too
+        first = self._clock[min(WARM_UP_STEPS, len(self._clock) - 2)] if len(self._clock) > 1 else None
+        if first is not None and self.step > first[0]:
+            self.seconds_per_step = (self._clock[-1][1] - first[1]) / (self.step - first[0])
+
+    def _on_progress(self, event: Event) -> None:
+        self.done, self.total, self.unit = event.get("done", 0), event.get("total"), event.get("unit", "")
+
+    def _on_warning(self, event: Event) -> None:
+        self.warnings.append(str(event.get("text", "")))
+
+    def _on_error(self, event: Event) -> None:
+        self.error, self.next_step = str(event.get("cause", "")), str(event.get("next_step", ""))
+
+    def _on_result(self, event: Event) -> None:
+        self.result = {key: value for key, value in event.items() if key not in ("event", "time")}

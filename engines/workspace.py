@@ -1,0 +1,116 @@
+"""Where everything lies: one folder, the layout that existing installations already have.
+
+    finetune/training_config.json            the last used training parameters
+    finetune/datasets/{name}_dataset.jsonl   datasets; {name}_dataset.report.json beside each
+    finetune/adapters/.active                name of the active adapter; absent: none
+    finetune/adapters/{name}/final/          one adapter
+    finetune/models/{name}/                  base models converted here
+    qwen3-tts/                               voice samples and training
+    runs/{id}/                               every job that ever ran
+    trash/                                   what was deleted, until it is emptied
+    settings.json                            the faces' settings and the environments' paths
+
+The default is the user's data folder; `--home` or FTUI_HOME names another.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+
+import platformdirs
+
+from engines import statefiles
+from engines.errors import UserError
+
+NAME = re.compile(r"[\w][\w.+-]{0,99}", re.UNICODE)
+NAME_RULE = "letters, digits, _ . + -, not starting with a dot, at most 100"
+
+
+def check_name(name: str, what: str) -> str:
+    """Return `name` if it can only be an entry of its own folder; raise UserError otherwise."""
+    if not NAME.fullmatch(name):
+        raise UserError("usage", f"{name[:120]!r} is not a name for {what}", f"Use {NAME_RULE}.")
+    return name
+
+
+def name_from(text: str) -> str:
+    """A valid name made from any text: `My chat (1)` becomes `My_chat_1`."""
+    return re.sub(r"[^\w.+-]+", "_", text).strip("_.+-")[:80] or "unnamed"
+
+
+def is_real_dir(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+class Workspace:
+    """The paths of one workspace. Creating the object creates nothing on disk but the folder."""
+
+    def __init__(self, home: Path | str | None = None):
+        chosen = home or os.environ.get("FTUI_HOME") or platformdirs.user_data_dir("ftui", appauthor=False)
+        self.home = Path(chosen).expanduser().absolute()
+        if self.home.exists() and not self.home.is_dir():
+            raise UserError("usage", f"{self.home} is not a folder", "Name a folder with --home or FTUI_HOME.")
+        try:
+            statefiles.make_private_dir(self.home)
+        except OSError as error:
+            raise UserError(
+                "not_ready",
+                f"the workspace {self.home} cannot be made: {error.strerror}",
+                "Name another folder with --home or FTUI_HOME.",
+            ) from None
+
+    def folder(self, *parts: str) -> Path:
+        """A folder of the workspace, made if missing, readable by its owner alone."""
+        return statefiles.make_private_dir(self.home.joinpath(*parts))
+
+    @property
+    def datasets(self) -> Path:
+        return self.folder("finetune", "datasets")
+
+    @property
+    def adapters(self) -> Path:
+        return self.folder("finetune", "adapters")
+
+    @property
+    def models(self) -> Path:
+        return self.folder("finetune", "models")
+
+    @property
+    def runs(self) -> Path:
+        return self.folder("runs")
+
+    @property
+    def training_config(self) -> Path:
+        return self.folder("finetune") / "training_config.json"
+
+    @property
+    def settings(self) -> Path:
+        return self.home / "settings.json"
+
+    def device_lock(self, device: str) -> Path:
+        """The lock of one device: at most one trainer holds it."""
+        return self.folder("runs", ".locks") / f"{device.replace(':', '')}.lock"
+
+    def move_to_trash(self, path: Path, kind: str) -> Path:
+        """Take `path` away in one step; `restore` brings it back. Returns where it went."""
+        stamp = f"{kind}-{time.time_ns()}-{path.name}"
+        target = self.folder("trash") / stamp
+        statefiles.write_json(self.folder("trash") / f"{stamp}.json", {"was": str(path.relative_to(self.home))})
+        os.rename(path, target)
+        statefiles.sync_dir(path.parent)
+        return target
+
+    def restore(self, trashed: Path) -> Path:
+        """Undo `move_to_trash`. Raises UserError if something of that name is there again."""
+        origin = statefiles.read_json(trashed.with_name(trashed.name + ".json"), {}).get("was")
+        if origin is None or not trashed.exists():
+            raise UserError("not_found", f"{trashed.name} is not in the trash any more", "")
+        target = self.home / origin
+        if target.exists():
+            raise UserError("conflict", f"{target.name} exists again", "Rename or delete that one first.")
+        os.rename(trashed, target)
+        trashed.with_name(trashed.name + ".json").unlink(missing_ok=True)
+        return target

@@ -1,0 +1,1 @@
+"""The language-model scripts: one program per job. torch lives here."""

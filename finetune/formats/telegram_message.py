@@ -1,0 +1,135 @@
+"""What one chat and one message are in Telegram's export, and how broken ones are mended."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+_ESCAPE = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|([\"\\/bfnrtu])|)")
+_LINE_SEPARATOR_REST = re.compile(rb"(\\u202[89])(?:\x80[\xa8\xa9])")
+
+
+class Chat(msgspec.Struct):
+    """The head of a chat. `type` is null in some exports; UNSET: it stands behind the messages."""
+
+    name: str | None = None
+    type: str | UnsetType | None = UNSET
+    id: int = 0
+    position: int = 0  # counted from 0 over the whole file
+
+    @property
+    def kind(self) -> str:
+        return self.type if isinstance(self.type, str) else "unknown"
+
+
+class Entity(msgspec.Struct, gc=False):
+    """A formatted piece of a text."""
+
+    text: str = ""
+
+
+class Message(
+    msgspec.Struct,
+    gc=False,
+    tag="message",
+    tag_field="type",
+    rename={"time": "date_unixtime", "author_id": "from_id", "author": "from"},
+):
+    """One message, with Telegram's fields that matter here. `time` is in Unix seconds, 0: not given.
+
+    `forwarded_from` may be null and is still a forward, so its presence is what counts.
+    """
+
+    id: int = 0
+    time: int = 0
+    author_id: str | int | None = None
+    author: str | None = None
+    text: str | list[str | Entity] = ""
+    date: str = ""
+    forwarded_from: str | UnsetType | None = UNSET
+    saved_from: str | UnsetType | None = UNSET
+    media_type: str = ""
+    photo: str = ""
+    file: str = ""
+    poll: Any = UNSET
+    location_information: Any = UNSET
+    contact_information: Any = UNSET
+
+    @property
+    def is_forward(self) -> bool:
+        return self.forwarded_from is not UNSET or self.saved_from is not UNSET
+
+    def joined_text(self) -> str:
+        """The text as one string, whatever form it has in the file."""
+        if isinstance(self.text, str):
+            return self.text
+        return "".join([part if isinstance(part, str) else part.text for part in self.text])
+
+    def time_of_date(self) -> int:
+        """`time` for exports older than `date_unixtime`: the local date read as if it were UTC."""
+        try:
+            return int(datetime.fromisoformat(self.date).replace(tzinfo=UTC).timestamp())
+        except (ValueError, OverflowError):
+            return 0
+
+    def media(self) -> str:
+        """What a message without text is: sticker, voice_message, photo, file, poll, ... or empty."""
+        if self.media_type:
+            return self.media_type
+        if self.photo:
+            return "photo"
+        if self.file:
+            return "file"
+        for name in ("poll", "location_information", "contact_information"):
+            if getattr(self, name) is not UNSET:
+                return name.removesuffix("_information")
+        return "empty"
+
+
+class Service(msgspec.Struct, gc=False, tag="service", tag_field="type"):
+    """Somebody joined, called, pinned: nothing to learn from."""
+
+
+class Unsupported(msgspec.Struct, gc=False, tag="unsupported", tag_field="type"):
+    """What the exporting program did not know: it has no date and no text."""
+
+
+AnyMessage = Message | Service | Unsupported
+Batch = list[AnyMessage]
+
+decode_batch = msgspec.json.Decoder(list[AnyMessage], strict=False).decode
+decode_message = msgspec.json.Decoder(AnyMessage, strict=False).decode
+decode_chat = msgspec.json.Decoder(Chat).decode
+UNDECODABLE = (ValueError, RecursionError)  # msgspec's and json's errors are ValueErrors
+
+
+def mend(raw: bytes | bytearray) -> bytes:
+    r"""Make JSON of what Telegram writes for it: `\x0B` escapes and bytes left over behind \u2028."""
+
+    def escape(found: re.Match[bytes]) -> bytes:
+        if found[1]:
+            return rb"\u00" + found[1]
+        return found[0] if found[2] else rb"\\"
+
+    raw = _ESCAPE.sub(escape, _LINE_SEPARATOR_REST.sub(rb"\1", raw))
+    return raw.decode("utf-8", "replace").encode()
+
+
+def parse_leniently(raw: bytes | bytearray) -> AnyMessage | None:
+    """The standard library takes NaN, raw control characters and lone surrogates, which msgspec refuses."""
+    try:
+        return to_message(json.loads(raw, strict=False))
+    except UNDECODABLE:
+        return None
+
+
+def to_message(value: Any) -> AnyMessage | None:
+    try:
+        return msgspec.convert(value, AnyMessage, strict=False)
+    except UNDECODABLE:
+        return None

@@ -1,0 +1,1 @@
+"""The two faces: the terminal app and the command line."""

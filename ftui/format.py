@@ -1,0 +1,63 @@
+"""Numbers as people read them. Each has its unit; what is not known is an en dash."""
+
+from __future__ import annotations
+
+import time
+
+UNKNOWN = "–"
+
+STATE_MARKS = {
+    "new": "· new",
+    "queued": "◌ queued",
+    "running": "● running",
+    "stopping": "◐ stopping",
+    "orphan": "● running",
+    "done": "✓ done",
+    "stopped": "■ stopped",
+    "failed": "✗ failed",
+    "lost": "? lost",
+}
+
+
+def size(count: float | None) -> str:
+    """Bytes: 512 B, 6.1 MB, 1.3 GB (decimal)."""
+    if count is None:
+        return UNKNOWN
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return UNKNOWN
+
+
+def duration(seconds: float | None) -> str:
+    """42 s, 3 min 05 s, 2 h 07 min, 1 d 4 h."""
+    if seconds is None:
+        return UNKNOWN
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    return UNKNOWN if value is None else f"{value:.{digits}f}"
+
+
+def rate(value: float | None) -> str:
+    """A learning rate: 2.0e-04."""
+    return UNKNOWN if value is None else f"{value:.1e}"
+
+
+def date(timestamp: float | None) -> str:
+    """Local date and time of a Unix timestamp."""
+    return UNKNOWN if timestamp is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(timestamp))
+
+
+def count(value: float | None) -> str:
+    """Digits in groups of three: 12 345."""
+    return UNKNOWN if value is None else f"{value:,.0f}".replace(",", " ")

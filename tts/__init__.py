@@ -1,0 +1,1 @@
+"""The voice scripts: one program per job. Nothing is here yet."""
