@@ -87,7 +87,7 @@ class TrainConfig(JobConfig):
         Field(
             title="Base model",
             min_length=1,
-            description="auto (Qwen2.5-7B-Instruct on a GPU, embedded on a CPU), embedded, a folder, a GGUF file, a hub name",
+            description="auto (Qwen2.5-7B-Instruct on a GPU, embedded on a CPU), a folder, a .gguf or a hub name",
         ),
     ] = "auto"
     lora_rank: Annotated[int, Field(title="LoRA rank", ge=1, le=1024, description="Size of the adapter")] = 8

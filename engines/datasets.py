@@ -7,6 +7,7 @@ finetune/datasets/{name}_dataset.report.json    how it was made: counted, droppe
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -72,7 +73,7 @@ class Datasets:
             file.name.removesuffix(SUFFIX).removesuffix(".jsonl"), file, status.st_size, status.st_mtime, report
         )
 
-    def preview(self, dataset: Dataset, first: int = 0, count: int = 20) -> list[list[dict[str, str]]]:
+    def preview(self, dataset: Dataset, first: int = 0, count: int = 20) -> Sequence[Sequence[dict[str, str]]]:
         """The messages of up to `count` dialogs from row `first` on; rows that cannot be read are left out."""
         dialogs = []
         with open(dataset.path, encoding="utf-8", errors="replace") as file:

@@ -98,8 +98,8 @@ class UnfailingStream:
 
 def protect_output() -> None:
     """Let neither print() nor a progress bar end this program when the disk is full."""
-    sys.stdout = UnfailingStream(sys.stdout)  # type: ignore[assignment]
-    sys.stderr = UnfailingStream(sys.stderr)  # type: ignore[assignment]
+    sys.stdout = UnfailingStream(sys.stdout)
+    sys.stderr = UnfailingStream(sys.stderr)
 
 
 _TQDM = re.compile(

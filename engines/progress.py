@@ -35,6 +35,7 @@ class Progress:
     last_event_at: float | None = None
     warnings: list[str] = field(default_factory=list)
     error: str = ""
+    error_code: str = ""
     next_step: str = ""
     result: dict[str, Any] = field(default_factory=dict)
     losses: list[tuple[int, float]] = field(default_factory=list)
@@ -66,7 +67,8 @@ class Progress:
         self.attempt = event.get("attempt", self.attempt + 1)
         self.started_at = event.get("time")
         self._clock, self.seconds_per_step = [], None
-        self.error, self.next_step, self.warnings, self.result = "", "", [], {}
+        self.error, self.error_code, self.next_step = "", "", ""
+        self.warnings, self.result = [], {}
 
     def _on_phase(self, event: Event) -> None:
         self.phase = str(event.get("text", ""))
@@ -108,7 +110,8 @@ class Progress:
         self.warnings.append(str(event.get("text", "")))
 
     def _on_error(self, event: Event) -> None:
-        self.error, self.next_step = str(event.get("cause", "")), str(event.get("next_step", ""))
+        self.error, self.error_code = str(event.get("cause", "")), str(event.get("code", ""))
+        self.next_step = str(event.get("next_step", ""))
 
     def _on_result(self, event: Event) -> None:
         self.result = {key: value for key, value in event.items() if key not in ("event", "time")}

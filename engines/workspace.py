@@ -103,6 +103,13 @@ class Workspace:
         statefiles.sync_dir(path.parent)
         return target
 
+    def newest_trashed(self, kind: str, name: str) -> Path:
+        """The last deleted thing of that kind and name. Raises UserError if there is none."""
+        found = [path for path in self.folder("trash").glob(f"{kind}-*-{name}") if path.name.split("-", 2)[2] == name]
+        if not found:
+            raise UserError("not_found", f"no {kind} {name} is in the trash", f"Look into {self.folder('trash')}.")
+        return max(found, key=lambda path: int(path.name.split("-", 2)[1]))
+
     def restore(self, trashed: Path) -> Path:
         """Undo `move_to_trash`. Raises UserError if something of that name is there again."""
         origin = statefiles.read_json(trashed.with_name(trashed.name + ".json"), {}).get("was")

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from engines.config import PrepareConfig
-from finetune.formats.telegram_message import Chat, Message, Service
+from finetune.formats.telegram_message import Batch, Chat, Message, Service
 
 PERSONAL_CHATS = frozenset({"personal_chat"})
 GROUP_CHATS = frozenset({"private_group", "private_supergroup", "public_supergroup"})
@@ -68,7 +68,7 @@ class DialogBuilder:
         self.chats_skipped: Counter[str] = Counter()
 
         self._chat: Chat | None = None
-        self._chat_is_used = self._names_speakers = False
+        self._names_speakers = False
         self._session = 0
         self._session_wrote = False
         self._conversation: str | None = None  # the key of a ready-made dialog
@@ -79,19 +79,17 @@ class DialogBuilder:
         self._parts: list[str] = []  # messages of the turn that is being said
         self._is_answer = False  # who says it
 
-    def add(self, chat: Chat, messages: Iterable[object]) -> None:
+    def uses(self, chat: Chat) -> bool:
+        """Do the chat's messages count? Group chats only if they are included; never bots, channels, notes."""
+        return chat.kind in self.chat_kinds
+
+    def add(self, chat: Chat, messages: Batch) -> None:
         """Take the next messages of `chat`; another chat than before ends the session."""
         if chat is not self._chat:
             self._open_chat(chat)
-        if not self._chat_is_used:
-            count = sum(1 for _ in messages)
-            self.messages_read += count
-            if count:
-                self.dropped[f"in_{chat.kind}"] += count
-            return
-        dropped, owner_ids, names_speakers = self.dropped, self.owner_ids, self._names_speakers
+        self.messages_read += len(messages)
+        dropped, owner_ids, gap, last_time = self.dropped, self.owner_ids, self.gap_seconds, self._last_time
         for message in messages:
-            self.messages_read += 1
             if message.__class__ is not Message:
                 dropped["service" if isinstance(message, Service) else "unsupported"] += 1
                 continue
@@ -106,17 +104,16 @@ class DialogBuilder:
             if is_owner and message.is_forward:
                 dropped["forwarded_by_owner"] += 1
                 continue
-            if len(text) > self.max_characters:
-                text = self._shorten(text)
-                if not text:
-                    continue
-            time = message.time or message.time_of_date() or self._last_time
-            if time - self._last_time >= self.gap_seconds:
+            if len(text) > self.max_characters and not (text := self._shorten(text)):
+                continue
+            time = message.time or message.time_of_date() or last_time
+            if time - last_time >= gap:
                 self.end_session()
-            self._last_time = time
-            if names_speakers and not is_owner:
+            last_time = time
+            if self._names_speakers and not is_owner:
                 text = f"{speaker(message)}: {text}"
             self._say(is_owner, text)
+        self._last_time = last_time
 
     def add_dialog(self, turns: Iterable[tuple[str, str]], conversation: str) -> None:
         """Take one ready-made dialog of (role, text), of the roles system, user and assistant."""
@@ -168,18 +165,17 @@ class DialogBuilder:
         self._chat = chat
         self._session = 0
         self._last_time = 0
-        self._chat_is_used = chat.kind in self.chat_kinds
         self._names_speakers = chat.kind in GROUP_CHATS
-        if self._chat_is_used:
+        if self.uses(chat):
             self.chats_used += 1
         else:
             self.chats_skipped[chat.kind] += 1
 
     def _say(self, is_answer: bool, text: str) -> None:
-        if self._parts:
+        if parts := self._parts:
             if is_answer is self._is_answer:
-                self._parts.append(text)
-                if len(self._parts) > MAX_TURN_MESSAGES:
+                parts.append(text)
+                if len(parts) > MAX_TURN_MESSAGES:
                     self._trim_turn()
                 return
             self._close_turn()

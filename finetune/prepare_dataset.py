@@ -156,7 +156,7 @@ def check_output(source: Path, output: Path) -> None:
 
 def read_export(export: Export, builder: DialogBuilder, progress: Progress) -> tuple[int, int]:
     """Returns how many messages were repaired and lost."""
-    for chat, batch in export.batches():
+    for chat, batch in export.batches(builder.uses):
         builder.add(chat, batch)
         progress(export.bytes_read)
     builder.end_session()
@@ -189,12 +189,13 @@ def read_rows(rows: Rows, builder: DialogBuilder, progress: Progress) -> int:
 
 def check_not_empty(builder: DialogBuilder, owner: Owner | None, name: str) -> None:
     """Raises UserError when there is nothing to learn from."""
-    if builder.messages_read == 0:
-        raise UserError("bad_input", f"{name} contains no messages", "Export a chat that has messages.")
     if builder.dialogs:
         return
+    if builder.messages_read == 0 and not builder.chats_skipped:
+        raise UserError("bad_input", f"{name} contains no messages", "Export a chat that has messages.")
     whose = f" of {owner.name or owner.id}" if owner else ""
-    counted = ", ".join(f"{reason} {count:,}" for reason, count in builder.dropped.most_common(6))
+    counts = [*builder.dropped.most_common(6), *builder.chats_skipped.most_common(6)]
+    counted = ", ".join(f"{reason} {count:,}" for reason, count in counts)
     next_step = "Check who is named as the owner, and the limits on dialogs."
     if any(kind in builder.chats_skipped for kind in ("private_group", "private_supergroup", "public_supergroup")):
         next_step = "Include group chats, or export a personal chat."

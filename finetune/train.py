@@ -118,7 +118,7 @@ def build_trainer(
     from trl import SFTTrainer
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-    class Trainer(SFTTrainer):  # type: ignore[misc]
+    class Trainer(SFTTrainer):
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
             folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
             try:
@@ -135,7 +135,7 @@ def build_trainer(
                 return
             emit("checkpoint", step=self.state.global_step, path=str(folder))
 
-    class Reporter(TrainerCallback):  # type: ignore[misc]
+    class Reporter(TrainerCallback):
         """Prints the figures as events and reads the stop request."""
 
         training_seconds = 0.0
@@ -153,7 +153,7 @@ def build_trainer(
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
             if "train_runtime" in logs:
                 return
-            figures = {
+            figures: dict[str, Any] = {
                 key: logs[key] for key in ("epoch", "loss", "learning_rate", "grad_norm", "eval_loss") if key in logs
             }
             if "loss" in logs and "num_tokens" in logs and self.training_seconds:

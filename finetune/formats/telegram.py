@@ -18,7 +18,7 @@ copy) is read by the slower `json_stream` instead.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -41,7 +41,7 @@ from finetune.formats.telegram_message import (
     to_message,
 )
 
-BLOCK_BYTES = 512 * 1024
+BLOCK_BYTES = 256 * 1024  # what is decoded at once stays in the processor's cache
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # Telegram's own limit is 4096 characters
 MAX_HEADER_BYTES = 64 * 1024
 BORDER_BYTES = 256  # room for the white space between two messages
@@ -67,12 +67,15 @@ class Export:
         self.truncated = False
         self.plain_layout = self._has_plain_layout()
 
-    def batches(self) -> Iterator[tuple[Chat, Batch]]:
-        """The messages in the order of the file. A chat's batches follow each other; the first is empty."""
+    def batches(self, is_wanted: Callable[[Chat], bool] = lambda chat: True) -> Iterator[tuple[Chat, Batch]]:
+        """The messages in the order of the file. A chat's batches follow each other; the first is empty.
+
+        That is the only one of a chat that is not wanted; its messages are passed over unread.
+        """
         self.bytes_read = self.repaired = self.lost = 0
         self.truncated = False
         with open(self.path, "rb", buffering=0) as file:
-            yield from self._read_blocks(file) if self.plain_layout else self._read_stream(file)
+            yield from self._read_blocks(file, is_wanted) if self.plain_layout else self._read_stream(file, is_wanted)
 
     def _has_plain_layout(self) -> bool:
         """Do the heads of chats stand before their messages, and `id`, `type` first in a message?"""
@@ -86,19 +89,26 @@ class Export:
                 return _MESSAGE_START.match(head, first.end()) is not None
         return True
 
-    def _read_blocks(self, file: BinaryIO) -> Iterator[tuple[Chat, Batch]]:
-        # buffer[start:] is unread, no chat begins in buffer[start:scanned]; buffer[start - 1] is the
-        # comma or bracket before the unread messages
+    def _read_blocks(self, file: BinaryIO, is_wanted: Callable[[Chat], bool]) -> Iterator[tuple[Chat, Batch]]:
+        # buffer[start:] is unread and buffer[start - 1] the comma or bracket before it; no chat
+        # begins in buffer[start:scanned]; chat is None outside of the chats that are wanted
         buffer, start, scanned = bytearray(), 0, 0
         chat: Chat | None = None
         chats = 0
-        resync = False  # dropping an impossibly long message until the next one begins
+        resync = False  # passing over an impossibly long message until the next one begins
         while block := file.read(self.block_bytes):
             self.bytes_read += len(block)
             used = max(0, start - 1)
             del buffer[:used]
             buffer += block
             start, scanned = start - used, max(0, scanned - used)
+            if chat is not None and not resync:
+                # A slice with the end of a chat in it does not decode, so one that does needs no search for chats.
+                cut = find_last_border(buffer, start)
+                batch = decode_between(buffer, start, cut) if cut >= 0 else None
+                if batch is not None:
+                    yield chat, batch
+                    start = scanned = cut + 1
             while key := find_messages_key(buffer, scanned):
                 if chat is not None and not resync:
                     yield chat, self._decode_end(buffer[start : key[0]])
@@ -106,7 +116,9 @@ class Export:
                 chat.position, chats, resync = chats, chats + 1, False
                 start = scanned = key[1]
                 yield chat, []
-            scanned = max(start, len(buffer) - BORDER_BYTES)
+                if not is_wanted(chat):
+                    chat = None
+            scanned = max(scanned, len(buffer) - BORDER_BYTES)
             if chat is None:
                 start = max(start, len(buffer) - MAX_HEADER_BYTES)
                 continue
@@ -123,20 +135,16 @@ class Export:
                 start, resync = len(buffer) - BORDER_BYTES, True
         if chat is not None and not resync:
             yield chat, self._decode_end(buffer[start:], at_end_of_file=True)
+        self.truncated |= not buffer[start:].rstrip().endswith(b"}")
 
     def _decode(self, buffer: bytearray, start: int, end: int) -> Batch:
-        """Decode the messages in buffer[start:end]; where that fails, one by one.
-
-        Writes brackets over the separators at start - 1 and end, to spare a copy.
-        """
-        buffer[start - 1], buffer[end] = b"[]"
-        try:
-            with memoryview(buffer) as view, view[start - 1 : end + 1] as array:
-                return decode_batch(array)
-        except UNDECODABLE:
+        """Decode the messages in buffer[start:end]; where that fails, one by one."""
+        batch = decode_between(buffer, start, end)
+        if batch is None:
             cuts = [start - 1, *(border.start(1) for border in _BORDER.finditer(buffer, start, end)), end]
             one_by_one = [self._decode_one(buffer[low + 1 : high]) for low, high in pairwise(cuts)]
-            return [message for message in one_by_one if message is not None]
+            batch = [message for message in one_by_one if message is not None]
+        return batch
 
     def _decode_one(self, raw: bytes | bytearray) -> AnyMessage | None:
         try:
@@ -160,23 +168,22 @@ class Export:
         self.truncated |= at_end_of_file and last[end:].lstrip()[:1] != b"]"
         return batch
 
-    def _read_stream(self, file: BinaryIO) -> Iterator[tuple[Chat, Batch]]:
+    def _read_stream(self, file: BinaryIO, is_wanted: Callable[[Chat], bool]) -> Iterator[tuple[Chat, Batch]]:
         """The slow way, for other layouts: read twice, because a chat's head may follow its messages."""
         try:
             heads = [part for part in walk_chats(JsonStream(file)) if isinstance(part, Chat)]
             file.seek(0)
-            position = 0
-            stream = JsonStream(file)
+            stream, position = JsonStream(file), 0
             for part in walk_chats(stream):
+                self.bytes_read = stream.bytes_read
+                chat = heads[position]
                 if isinstance(part, Chat):
                     position += 1
-                    continue
-                chat = heads[position]
-                chat.position = position
-                messages = [to_message(item) for item in part]
-                self.lost += messages.count(None)
-                self.bytes_read = stream.bytes_read
-                yield chat, [message for message in messages if message is not None]
+                elif not part or is_wanted(chat):
+                    chat.position = position
+                    messages = [to_message(item) for item in part]
+                    self.lost += messages.count(None)
+                    yield chat, [message for message in messages if message is not None]
         except DamagedJson as error:
             raise UserError(
                 "bad_input", f"{self.path.name} is {error}", "Export the chat again; this copy is not whole."
@@ -214,6 +221,22 @@ def walk_chats(stream: JsonStream, batch_size: int = 500) -> Iterator[list[Any] 
             yield msgspec.convert(head, Chat)
         except UNDECODABLE:
             yield Chat()
+
+
+def decode_between(buffer: bytearray, start: int, end: int) -> Batch | None:
+    """Decode the messages in buffer[start:end]; None where that is not possible.
+
+    For a moment brackets stand in the places of the separators at start - 1 and end, to spare a copy.
+    """
+    separators = buffer[start - 1], buffer[end]
+    buffer[start - 1], buffer[end] = b"[]"
+    try:
+        with memoryview(buffer) as view, view[start - 1 : end + 1] as array:
+            return decode_batch(array)
+    except UNDECODABLE:
+        return None
+    finally:
+        buffer[start - 1], buffer[end] = separators
 
 
 def find_messages_key(buffer: bytes | bytearray, low: int) -> tuple[int, int] | None:

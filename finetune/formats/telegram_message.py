@@ -45,7 +45,6 @@ class Message(
     `forwarded_from` may be null and is still a forward, so its presence is what counts.
     """
 
-    id: int = 0
     time: int = 0
     author_id: str | int | None = None
     author: str | None = None

@@ -1,0 +1,73 @@
+"""The command line: a face equal to the app, on the same engine calls.
+
+Commands live in ftui/commands/, one file per group. Parameters of jobs come as flags
+generated from the models in engines/config.py. Exit codes: see engines/errors.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+from pydantic import ValidationError
+
+from engines.config import explain
+from engines.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UserError
+from ftui.console import show_error
+
+HELP = """Turn your own chats into a language-model adapter, on your own machine.
+
+Without a command the app opens. Every command takes --home and --json, and `--help` shows examples.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input, 4 not found, 5 not ready, 6 conflict, 7 stopped,
+130 interrupted.
+"""
+
+cli = App(
+    name="ftui",
+    help=HELP,
+    version=version("finetune-tui"),
+    help_format="plaintext",
+    default_parameter=Parameter(negative_iterable=()),
+)
+cli.command("ftui.commands.llm:llm", name="llm")
+cli.command("ftui.commands.adapters:adapters", name="adapters")
+cli.command("ftui.commands.runs:runs", name="runs")
+cli.command("ftui.commands.data:data", name="data")
+cli.command("ftui.commands.machine:doctor", name="doctor")
+cli.command("ftui.commands.machine:setup", name="setup")
+cli.command("ftui.commands.demo:demo", name="demo")
+
+
+@cli.default
+def app(*, home: Annotated[Path | None, Parameter(help="The workspace folder")] = None) -> None:
+    """Open the app."""
+    from engines.workspace import Workspace
+    from ftui.app import FtuiApp
+
+    if not sys.stdout.isatty() or not sys.stdin.isatty():
+        raise UserError("usage", "the app needs a terminal", "Use a command instead: ftui --help.")
+    FtuiApp(Workspace(home).home).run()
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; returns the exit code. Errors become one line and a next step."""
+    as_json = "--json" in arguments
+    try:
+        code = cli(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        return code if isinstance(code, int) else EXIT_OK
+    except UserError as error:
+        return show_error(error, as_json)
+    except ValidationError as error:
+        return show_error(UserError("usage", explain(error), "See --help for the bounds."), as_json)
+    except CycloptsError as error:
+        cause = error.__cause__
+        text = explain(cause) if isinstance(cause, ValidationError) else " ".join(str(error).split())
+        show_error(UserError("usage", text, "See `ftui --help` or the command's own --help."), as_json)
+        return EXIT_USAGE
+    except BrokenPipeError:
+        return EXIT_OK
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED

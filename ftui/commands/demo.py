@@ -1,0 +1,123 @@
+"""`ftui demo`: the whole job once, on the bundled sample and the embedded model."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from engines.adapters import Adapter
+from engines.config import PrepareConfig, preset
+from engines.errors import UserError
+from engines.llm import SAMPLE, LLMEngine
+from engines.runs import Run
+from engines.workspace import Workspace
+from ftui import format
+from ftui.commands.llm import report_dataset, report_evaluation
+from ftui.console import Common, follow, note, say, say_json
+
+NAME = "sample"
+ADAPTER = "sample-demo"
+PROMPTS = ["Any plans for the weekend?", "What is the capital of France?"]
+
+
+def demo(*, common: Common | None = None) -> int:
+    """From a chat export to an active adapter: a few minutes on two CPU cores, nothing asked.
+
+    What is there already is not done again.
+    """
+    common = common or Common()
+    engine = common.engine()
+    began = time.monotonic()
+
+    def title(number: int, text: str) -> None:
+        if not common.json:
+            note(f"\n[{number}/5] {text}")
+
+    title(1, "the embedded base model (SmolLM2-135M-Instruct)")
+    run = engine.make_base_model()
+    _finish(engine, run, common, f"there already: {engine.models.embedded}")
+
+    title(2, f"the bundled sample chats ({SAMPLE.name}) become a dataset")
+    names = {dataset.name for dataset in engine.datasets.list()}
+    run = None if NAME in names else engine.prepare(SAMPLE, PrepareConfig(), name=NAME)
+    _finish(engine, run, common, "there already")
+    dataset = engine.datasets.get(NAME)
+    if not common.json:
+        report_dataset(dataset.report)
+
+    title(3, "training a LoRA adapter on it, in a process of its own")
+    adapter = _trained(engine)
+    run = _unfinished(engine) if adapter is None else None
+    if adapter is None:
+        run = run or engine.train(dataset, preset("demo"), name=ADAPTER)
+        if not run.status().active:
+            engine.resume(run)
+    _finish(engine, run, common, f"there already: {ADAPTER}")
+    adapter = engine.adapters.get(ADAPTER)
+
+    title(4, "base model against adapter, on conversations that were held out")
+    done = [run for run in engine.runs.list("evaluate") if run.name == ADAPTER and run.status().state == "done"]
+    run = done[0] if done else engine.evaluate(adapter, PROMPTS)
+    result = _finish(engine, run, common, "")
+    if not common.json:
+        report_evaluation(result)
+
+    title(5, "activating it")
+    engine.adapters.activate(ADAPTER)
+    seconds = time.monotonic() - began
+    if common.json:
+        say_json(
+            {"seconds": round(seconds, 1), "adapter": engine.adapters.get(ADAPTER).as_dict(), "evaluation": result}
+        )
+    else:
+        _summary(engine, adapter, result, seconds)
+    return 0
+
+
+def _finish(engine: LLMEngine, run: Run | None, common: Common, otherwise: str) -> dict[str, Any]:
+    """Follow a run to its end and return its figures; None was not necessary."""
+    if run is None:
+        if not common.json:
+            note(otherwise)
+        return {}
+    if not run.status().ended:
+        status, _ = follow(engine, run, quiet=common.json)
+        if status.state != "done":
+            raise UserError("failed", f"{run.kind}: {status.cause or status.state}", f"Its log: {run.log}")
+    return run.result()
+
+
+def _trained(engine: LLMEngine) -> Adapter | None:
+    found = [adapter for adapter in engine.adapters.list() if adapter.name == ADAPTER]
+    return found[0] if found else None
+
+
+def _unfinished(engine: LLMEngine) -> Run | None:
+    """A demo training that was interrupted and can go on."""
+    runs = [run for run in engine.runs.list("train") if run.spec.get("adapter") == ADAPTER]
+    return next((run for run in runs if run.status().state != "done"), None)
+
+
+def _summary(engine: LLMEngine, adapter: Adapter, result: dict[str, Any], seconds: float) -> None:
+    ratio = result["base_perplexity"] / result["adapted_perplexity"]
+    say(f"\n● {adapter.name} is active ({format.size(adapter.size)} in {adapter.path})")
+    say(
+        f"Perplexity on unseen conversations {result['base_perplexity']:.1f} → {result['adapted_perplexity']:.1f}, "
+        f"{ratio:.1f} times lower. This took {format.duration(seconds)}."
+    )
+    ftui = _program()
+    home = "" if Workspace().home == engine.workspace.home else f" --home {engine.workspace.home}"
+    say("\nGo on with:")
+    for command, meaning in (("", "the app"), (" llm chat", "talk to it"), (" llm prepare FILE", "your own chats")):
+        say(f"  {ftui}{command}{home}".ljust(44) + meaning)
+
+
+def _program() -> str:
+    """How this very program is called from here."""
+    called = Path(sys.argv[0])
+    if shutil.which("ftui") or not called.is_file():
+        return "ftui"
+    return str(called.relative_to(Path.cwd())) if called.is_relative_to(Path.cwd()) else str(called)

@@ -1,0 +1,344 @@
+"""`ftui llm …`: prepare a dataset, train, follow, stop, resume, evaluate, talk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from cyclopts import App, Parameter
+
+from engines.config import JobConfig, PrepareConfig, TrainConfig, build, preset
+from engines.errors import UserError
+from engines.follow import LogFile
+from engines.llm import LLMEngine
+from engines.progress import Progress
+from ftui import format
+from ftui.clean import clean
+from ftui.console import Common, finish, follow, note, progress_line, say, say_json, show_log
+
+llm = App(name="llm", help="Language-model adapters: from an export to an answer.", help_format="plaintext")
+
+Config = TypeVar("Config", bound=JobConfig)
+RunName = Annotated[str | None, Parameter(help="A run's id or its beginning; default: the newest training")]
+ConfigFile = Annotated[Path | None, Parameter(name="--config", help="Parameters from a JSON file; flags win over it")]
+
+
+def merged(base: Config, file: Path | None, flags: Config | None) -> Config:
+    """`base`, then what the JSON file says, then the flags that were given."""
+    values: dict[str, Any] = base.model_dump()
+    if file is not None:
+        try:
+            loaded = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError("usage", f"{file} cannot be read as JSON: {error}", 'Write {"field": value, …}.') from None
+        if not isinstance(loaded, dict):
+            raise UserError("usage", f"{file} holds no JSON object", 'Write {"field": value, …}.')
+        values |= loaded
+    if flags is not None:
+        values |= {name: getattr(flags, name) for name in flags.model_fields_set}
+    return build(type(base), values)
+
+
+@llm.command
+def prepare(
+    file: Path,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(help="Write exactly this file instead of one in the workspace")] = None,
+    name: Annotated[str | None, Parameter(help="The dataset's name in the workspace")] = None,
+    config_file: ConfigFile = None,
+    flags: Annotated[PrepareConfig | None, Parameter(name="*")] = None,
+    common: Common | None = None,
+) -> int:
+    """Turn a chat export or a dataset file into a dataset of dialogs.
+
+    For example:
+
+      ftui llm prepare ~/Downloads/Telegram/result.json --name chats
+      ftui llm prepare result.json --output chats.jsonl --owner-name "My Name"
+    """
+    common = common or Common()
+    engine = common.engine()
+    run = engine.prepare(file, merged(PrepareConfig(), config_file, flags), name=name, output=output)
+    status, progress = follow(engine, run, quiet=common.json, stop_on_interrupt=True)
+
+    def report(result: dict[str, Any]) -> None:
+        report_dataset(result)
+        say(f"written: {run.spec['output']}")
+
+    return finish(run, status, progress, as_json=common.json, report=report)
+
+
+def report_dataset(report: dict[str, Any]) -> None:
+    """What a preparation counted, for people."""
+    owner = report.get("owner") or {}
+    if owner.get("name"):
+        say(f"owner:    {owner['name']} (found by {owner.get('found_by', '?').replace('_', ' ')})")
+    say(f"format:   {report.get('format')}")
+    say(f"dialogs:  {format.count(report.get('dialogs'))} with {format.count(report.get('turns'))} turns")
+    dropped = {reason: number for reason, number in (report.get("dropped") or {}).items() if number}
+    if dropped:
+        say("left out: " + ", ".join(f"{number} {reason.replace('_', ' ')}" for reason, number in dropped.items()))
+    if report.get("repaired") or report.get("lost"):
+        say(f"repaired: {report.get('repaired', 0)} messages, lost {report.get('lost', 0)}")
+
+
+@llm.command
+def train(
+    dataset: Annotated[str | None, Parameter(help="A dataset's name or file; default: the newest")] = None,
+    /,
+    *,
+    preset_name: Annotated[str | None, Parameter(name="--preset", help="quick, standard, thorough or demo")] = None,
+    name: Annotated[str | None, Parameter(help="The adapter's name")] = None,
+    config_file: ConfigFile = None,
+    detach: Annotated[bool, Parameter(help="Return at once; the run goes on by itself", negative="")] = False,
+    flags: Annotated[TrainConfig | None, Parameter(name="*")] = None,
+    common: Common | None = None,
+) -> int:
+    """Train an adapter. Ctrl+C only stops watching; the training goes on.
+
+    For example:
+
+      ftui llm train chats --preset quick --gradient-accumulation-steps 8
+      ftui llm train chats --name me-v2 --lora-rank 16 --num-epochs 3 --detach
+    """
+    common = common or Common()
+    engine = common.engine()
+    config = merged(preset(preset_name or "standard"), config_file, flags)
+    data = chosen_dataset(engine, dataset)
+    if not common.json:
+        for warning in engine.check(data, config):
+            note(f"! {warning}")
+    run = engine.train(data, config, name=name)
+    if detach:
+        say_json(run.as_dict()) if common.json else say(f"started {run.id}; watch it: ftui llm log -f {run.id}")
+        return 0
+    return watch(engine, run, common)
+
+
+def chosen_dataset(engine: LLMEngine, name: str | None) -> Any:
+    if name:
+        return engine.datasets.get(name)
+    datasets = engine.datasets.list()
+    if not datasets:
+        raise UserError("not_found", "there is no dataset yet", "Make one: ftui llm prepare FILE.")
+    return datasets[0]
+
+
+def watch(engine: LLMEngine, run: Any, common: Common) -> int:
+    """Follow a training to its end and say what came of it."""
+    status, progress = follow(engine, run, quiet=common.json)
+
+    def report(result: dict[str, Any]) -> None:
+        say(f"adapter:   {result.get('adapter')}")
+        say(f"loss:      {format.number(result.get('loss'))}, held-out part {format.number(result.get('eval_loss'))}")
+        say(f"time:      {format.duration(result.get('seconds'))}")
+        say(f"activate:  ftui adapters activate {result.get('adapter')}")
+
+    return finish(run, status, progress, as_json=common.json, report=report)
+
+
+@llm.command
+def check(
+    dataset: str | None = None,
+    /,
+    *,
+    preset_name: Annotated[str | None, Parameter(name="--preset")] = None,
+    config_file: ConfigFile = None,
+    flags: Annotated[TrainConfig | None, Parameter(name="*")] = None,
+    common: Common | None = None,
+) -> int:
+    """Say whether a training with these parameters makes sense, without starting it."""
+    common = common or Common()
+    engine = common.engine()
+    config = merged(preset(preset_name or "standard"), config_file, flags)
+    warnings = engine.check(chosen_dataset(engine, dataset), config)
+    if common.json:
+        say_json({"warnings": warnings})
+    else:
+        say("\n".join(f"! {warning}" for warning in warnings) or "ready to train")
+    return 0
+
+
+@llm.command
+def stop(
+    run: RunName = None,
+    /,
+    *,
+    grace: Annotated[float, Parameter(help="Seconds to save and end by itself before it is ended")] = 60.0,
+    common: Common | None = None,
+) -> int:
+    """Save a checkpoint and stop; `ftui llm resume` goes on from there."""
+    common = common or Common()
+    engine = common.engine()
+    chosen = engine.training_run(run, active=True)
+    engine.stop(chosen, grace)
+    status = engine.runs.wait(chosen, timeout=grace + 30)
+    say_json(chosen.as_dict()) if common.json else say(f"{format.STATE_MARKS[status.state]}  {chosen.name}")
+    return 0
+
+
+@llm.command
+def resume(
+    run: RunName = None,
+    /,
+    *,
+    detach: Annotated[bool, Parameter(help="Return at once", negative="")] = False,
+    common: Common | None = None,
+) -> int:
+    """Go on with a stopped, failed or lost training from its newest checkpoint."""
+    common = common or Common()
+    engine = common.engine()
+    chosen = engine.training_run(run)
+    engine.resume(chosen)
+    if detach:
+        say_json(chosen.as_dict()) if common.json else say(f"resumed {chosen.id}")
+        return 0
+    return watch(engine, chosen, common)
+
+
+@llm.command
+def status(run: RunName = None, /, *, common: Common | None = None) -> int:
+    """How the newest training stands."""
+    common = common or Common()
+    engine = common.engine()
+    chosen = engine.training_run(run)
+    progress = Progress()
+    for event in LogFile(chosen.log).poll_all():
+        progress.apply(event)
+    now = chosen.status()
+    if common.json:
+        figures = {key: value for key, value in vars(progress).items() if not key.startswith("_")}
+        say_json(
+            {**chosen.as_dict(), "progress": {**figures, "eta_seconds": progress.eta_seconds() if now.active else None}}
+        )
+        return 0
+    say(f"{chosen.id}  {chosen.name}")
+    say(progress_line(chosen, now, progress))
+    if now.cause:
+        say(f"{now.cause}. {now.next_step}".strip())
+    return 0
+
+
+@llm.command
+def log(
+    run: RunName = None,
+    /,
+    *,
+    follow: Annotated[bool, Parameter(name=["--follow", "-f"], help="Go on until the run ends", negative="")] = False,
+    common: Common | None = None,
+) -> int:
+    """Print a training's log; -f follows it. With --json: its events, one a line."""
+    common = common or Common()
+    engine = common.engine()
+    show_log(engine.training_run(run), following=follow, as_json=common.json)
+    return 0
+
+
+@llm.command
+def evaluate(
+    adapter: Annotated[str | None, Parameter(help="Default: the active one, else the newest")] = None,
+    /,
+    *,
+    dataset: Annotated[str | None, Parameter(help="Default: the one it was trained on")] = None,
+    base_model: Annotated[str | None, Parameter(help="Default: the one it was trained on")] = None,
+    prompt: Annotated[list[str] | None, Parameter(help="Answered by both; may be repeated", negative="")] = None,
+    common: Common | None = None,
+) -> int:
+    """Compare the base model with an adapter on the held-out conversations.
+
+    For example:
+
+      ftui llm evaluate me-v2 --prompt "Any plans for the weekend?"
+    """
+    common = common or Common()
+    engine = common.engine()
+    data = engine.datasets.get(dataset) if dataset else None
+    run = engine.evaluate(chosen_adapter(engine, adapter), prompt, dataset=data, base_model=base_model)
+    status, progress = follow(engine, run, quiet=common.json, stop_on_interrupt=True)
+    return finish(run, status, progress, as_json=common.json, report=report_evaluation)
+
+
+def chosen_adapter(engine: LLMEngine, name: str | None) -> Any:
+    name = name or engine.adapters.active()
+    if name:
+        return engine.adapters.get(name)
+    adapters = [adapter for adapter in engine.adapters.list() if adapter.complete]
+    if not adapters:
+        raise UserError("not_found", "there is no adapter yet", "Train one: ftui llm train.")
+    return adapters[0]
+
+
+def report_evaluation(result: dict[str, Any]) -> None:
+    """Perplexities and answers, for people."""
+    base, adapted = result["base_perplexity"], result["adapted_perplexity"]
+    say(f"held out:  {result['conversations']} conversations, {result['tokens']} learned tokens")
+    say(f"perplexity of the base model  {base:8.1f}")
+    say(f"perplexity with the adapter   {adapted:8.1f}   ({base / adapted:.1f} times lower)")
+    for item in result.get("answers", []):
+        say(f"\n> {item['prompt']}\n  base:     {_shortened(item['base'])}\n  adapter:  {_shortened(item['adapted'])}")
+
+
+def _shortened(text: str, limit: int = 240) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[:limit].rsplit(" ", 1)[0] + " …"
+
+
+@llm.command
+def chat(
+    *,
+    adapter: Annotated[str | None, Parameter(help="Default: the active one")] = None,
+    base: Annotated[bool, Parameter(help="The base model alone", negative="")] = False,
+    base_model: Annotated[str, Parameter(help="Which base model, with --base")] = "auto",
+    prompt: Annotated[str | None, Parameter(help="Ask this one question and end")] = None,
+    max_new_tokens: int = 200,
+    temperature: Annotated[float, Parameter(help="0: the likeliest words each time")] = 0.0,
+    common: Common | None = None,
+) -> int:
+    """Talk to the active adapter, another one, or the base model. An empty line ends.
+
+    For example:
+
+      ftui llm chat
+      ftui llm chat --adapter me-v2 --prompt "How was your day?" --json
+    """
+    common = common or Common()
+    engine = common.engine()
+    if common.json and prompt is None:
+        raise UserError("usage", "--json needs --prompt", "A conversation cannot be one JSON document.")
+    chosen = None
+    if not base:
+        name = adapter or engine.adapters.active()
+        if name is None and not common.json:
+            note("no adapter is active: this is the base model")
+        chosen = engine.adapters.get(name) if name else None
+    messages: list[dict[str, str]] = []
+    with engine.chat(chosen, base_model) as session:
+        if not common.json:
+            note("loading …")
+        session.wait_until_ready()
+        while True:
+            question = prompt if prompt is not None else _read_line()
+            if not question:
+                return 0
+            messages.append({"role": "user", "content": question})
+            answer = ""
+            for piece in session.ask(messages, max_new_tokens, temperature):
+                answer += piece
+                if not common.json:
+                    print(clean(piece), end="", flush=True)
+            messages.append({"role": "assistant", "content": answer})
+            if common.json:
+                say_json({"adapter": chosen.name if chosen else None, "prompt": prompt, "answer": answer.strip()})
+            else:
+                say()
+            if prompt is not None:
+                return 0
+
+
+def _read_line() -> str:
+    try:
+        return input("> ").strip()
+    except EOFError:
+        return ""

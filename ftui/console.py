@@ -1,0 +1,205 @@
+"""How the command line speaks: tables, JSON, errors, and a run followed to its end.
+
+Answers go to standard output, progress and errors to standard error, so that output
+can be piped. Foreign text is cleaned on the way out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from engines.errors import EXIT_CODES, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, UserError
+from engines.follow import LogFile
+from engines.llm import LLMEngine
+from engines.progress import Progress
+from engines.runs import Run, RunStatus
+from engines.workspace import Workspace
+from ftui import format
+from ftui.clean import clean, clean_line
+
+FOLLOW_SECONDS = 0.2
+PLAIN_SECONDS = 5.0  # between progress lines where the output is no terminal
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """The options that every command has."""
+
+    home: Annotated[
+        Path | None, Parameter(help="The workspace folder (default: FTUI_HOME, else the user's data folder)")
+    ] = None
+    json: Annotated[bool, Parameter(help="Print one JSON document for programs", negative="")] = False
+
+    def engine(self) -> LLMEngine:
+        """The engine on the chosen workspace; runs whose supervisor died get a new one."""
+        engine = LLMEngine(Workspace(self.home))
+        engine.runs.reconcile()
+        return engine
+
+
+def say(text: str = "") -> None:
+    print(clean(text))
+
+
+def say_json(value: Any) -> None:
+    """One JSON document. Its strings are as they are: JSON escapes what a terminal would obey."""
+    print(json.dumps(value, ensure_ascii=True, indent=2, default=str))
+
+
+def note(text: str) -> None:
+    """A line for the person watching, not part of the answer."""
+    print(clean(text), file=sys.stderr, flush=True)
+
+
+def show_error(error: UserError, as_json: bool) -> int:
+    if as_json:
+        say_json(error.as_dict())
+    else:
+        note(f"✗ {error.cause}")
+        if error.next_step:
+            note(f"  {error.next_step}")
+    return error.exit_code
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
+    """Columns as wide as their widest cell."""
+    if not rows:
+        say(empty)
+        return
+    cells = [[clean_line(cell) for cell in row] for row in [headings, *rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    for row in cells:
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def progress_line(run: Run, status: RunStatus, progress: Progress) -> str:
+    """One line that says how far a run is."""
+    parts = [format.STATE_MARKS.get(status.state, status.state)]
+    if progress.total_steps:
+        parts.append(f"step {progress.step}/{progress.total_steps}")
+        if progress.loss is not None:
+            parts.append(f"loss {progress.loss:.3f}")
+        if progress.eval_loss is not None:
+            parts.append(f"eval loss {progress.eval_loss:.3f}")
+        parts.append(f"rate {format.rate(progress.learning_rate)}")
+        parts.append(f"{format.number(progress.tokens_per_second, 0)} tokens/s")
+        parts.append(f"ETA {format.duration(progress.eta_seconds() if status.active else None)}")
+    elif progress.total:
+        share = progress.share or 0
+        amount = progress.unit if progress.unit != "bytes" else ""
+        done, total = (format.size if progress.unit == "bytes" else format.count)(progress.done), progress.total
+        parts.append(f"{share:4.0%} {done} of {(format.size if not amount else format.count)(total)} {amount}".rstrip())
+    if progress.phase and progress.phase != "training":
+        parts.append(progress.phase)
+    if status.state == "queued":
+        parts.append("waits for the device")
+    return "  ".join(parts)
+
+
+def follow(
+    engine: LLMEngine, run: Run, *, quiet: bool = False, stop_on_interrupt: bool = False
+) -> tuple[RunStatus, Progress]:
+    """Show a run's progress until it ends. Ctrl+C leaves it running, or with `stop_on_interrupt` stops it."""
+    log, progress = LogFile(run.log), Progress()
+    terminal = sys.stderr.isatty() and not quiet
+    shown_at = 0.0
+    warned = 0
+    try:
+        while True:
+            status = run.status()
+            if status.state == "orphan":
+                engine.runs.adopt(run)
+            for event in log.poll_all():
+                progress.apply(event)
+            if not quiet and len(progress.warnings) > warned:
+                _clear(terminal)
+                for warning in progress.warnings[warned:]:
+                    note(f"! {warning}")
+            warned = len(progress.warnings)
+            line = progress_line(run, status, progress)
+            if status.ended:
+                _clear(terminal)
+                if not quiet:
+                    note(line)
+                return status, progress
+            now = time.monotonic()
+            if terminal:
+                sys.stderr.write("\r\x1b[K" + clean_line(line)[: _width()])
+                sys.stderr.flush()
+            elif not quiet and now - shown_at >= PLAIN_SECONDS:
+                shown_at = now
+                note(line)
+            time.sleep(FOLLOW_SECONDS)
+    except KeyboardInterrupt:
+        _clear(terminal)
+        if stop_on_interrupt:
+            engine.runs.request_stop(run, grace_seconds=5)
+            engine.runs.wait(run, timeout=20)
+            raise UserError("stopped", f"{run.kind} was stopped", "Nothing was left behind.") from None
+        note(f"{run.name} goes on without this terminal.")
+        note(f"  ftui llm log -f {run.id}    to watch it again")
+        note(f"  ftui llm stop {run.id}      to save and stop it")
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _clear(terminal: bool) -> None:
+    if terminal:
+        sys.stderr.write("\r\x1b[K")
+
+
+def _width() -> int:
+    import shutil
+
+    return max(20, shutil.get_terminal_size().columns - 1)
+
+
+def finish(
+    run: Run, status: RunStatus, progress: Progress, *, as_json: bool, report: Callable[[dict[str, Any]], None]
+) -> int:
+    """Print how a followed run ended; returns the exit code."""
+    result = run.result() if status.state == "done" else {}
+    if as_json:
+        say_json({**run.as_dict(), "result": {key: value for key, value in result.items() if key != "attempt"}})
+    elif status.state == "done":
+        report(result)
+    else:
+        note(f"  {status.cause}" if status.cause else "")
+        note(f"  {status.next_step}" if status.next_step else f"  log: {run.log}")
+    return exit_code(status, progress)
+
+
+def exit_code(status: RunStatus, progress: Progress) -> int:
+    if status.state == "done":
+        return EXIT_OK
+    if status.state == "stopped":
+        return EXIT_STOPPED
+    return EXIT_CODES.get(progress.error_code, EXIT_FAILED)
+
+
+def show_log(run: Run, *, following: bool, as_json: bool) -> None:
+    """Print a run's log, and with `following` what comes, until the run ends."""
+    log = LogFile(run.log)
+    shown = 0
+    while True:
+        ended = run.status().ended
+        events = log.poll_all()
+        if as_json:
+            for event in events:
+                print(json.dumps(event), flush=True)
+        else:
+            while shown < len(log):
+                say(log.text(shown))
+                shown += 1
+            sys.stdout.flush()
+        if ended or not following:
+            return
+        time.sleep(FOLLOW_SECONDS)
