@@ -31,6 +31,7 @@ class Adapter:
     base_model: str
     base_identity: str
     dataset: str
+    dataset_path: str
     created_at: float | None
     size: int
     rank: int | None
@@ -138,6 +139,7 @@ class Adapters:
             base_model=str(card.get("base_model") or peft.get("base_model_name_or_path") or ""),
             base_identity=str(card.get("base_identity", "")),
             dataset=str(card.get("dataset", {}).get("name", "")),
+            dataset_path=str(card.get("dataset", {}).get("path", "")),
             created_at=card.get("created_at") or path.stat().st_mtime,
             size=sum(file.stat().st_size for file in (path / "final").glob("*") if file.is_file()) if complete else 0,
             rank=peft.get("r"),

@@ -21,11 +21,13 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import os
 import re
 import sys
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 Event = dict[str, Any]
@@ -37,32 +39,40 @@ class Emitter:
     """Writes event lines to a descriptor, each with one O_APPEND write.
 
     A full disk must never fail a training run: lines that cannot be written wait in
-    memory and go out, in order, with the next one that can.
+    memory and go out, in order, with the next one that can. An event always begins a
+    line of its own, also after a progress bar or a line that a crash has torn.
     """
 
     def __init__(self, fd: int = 1):
         self.fd = fd
         self.waiting: deque[bytes] = deque(maxlen=KEPT_WHILE_DISK_FULL)
-        self.torn = False
+        self._torn = False
 
     def emit(self, event: str, **fields: Any) -> None:
         record = {"event": event, **fields, "time": round(time.time(), 3)}
-        self.waiting.append(json.dumps(record, ensure_ascii=False, default=str).encode() + b"\n")
+        self.waiting.append(json.dumps(record, ensure_ascii=False, default=str).encode("utf-8", "replace") + b"\n")
         self.flush()
 
     def flush(self) -> bool:
         """Try to write what waits. True when nothing waits any more."""
         while self.waiting:
-            line = b"\n" * self.torn + self.waiting[0]
+            line = b"\n" * self._is_mid_line() + self.waiting[0]
             try:
                 written = os.write(self.fd, line)
             except OSError:
                 return False
-            self.torn = written != len(line)
-            if self.torn:
+            self._torn = written != len(line)
+            if self._torn:
                 return False
             self.waiting.popleft()
         return True
+
+    def _is_mid_line(self) -> bool:
+        try:
+            size = os.fstat(self.fd).st_size
+            return os.pread(self.fd, 1, size - 1) != b"\n" if size else self._torn
+        except OSError:  # not a file, or one that may not be read
+            return self._torn
 
 
 _emitter = Emitter()
@@ -70,7 +80,10 @@ _emitter = Emitter()
 
 def emit(event: str, **fields: Any) -> None:
     """Print one event to standard output; never raises on a full disk."""
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        pass
     _emitter.emit(event, **fields)
 
 
@@ -85,6 +98,10 @@ class UnfailingStream:
             return self._stream.write(text)
         except OSError:
             return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
 
     def flush(self) -> None:
         try:
@@ -105,6 +122,7 @@ def protect_output() -> None:
 _TQDM = re.compile(
     r"(?P<percent>\d{1,3})%\|[^|]*\| *(?P<done>[\d.]+[kMG]?)/(?P<total>[\d.]+[kMG]?) \[(?P<clock>[\d:]+)<"
 )
+_BARE_FLOAT = re.compile(r"(?<=: )-?(?:nan|inf)(?=[,}])")  # as Python prints it, but does not read it
 _SCALE = {"k": 1e3, "M": 1e6, "G": 1e9}
 _TRAINER_KEYS = {"loss", "eval_loss", "train_loss", "grad_norm", "learning_rate", "epoch"}
 
@@ -138,9 +156,9 @@ def _parse_trainer_dict(text: str) -> Event | None:
     if len(text) > 4096:
         return None
     try:
-        values = ast.literal_eval(text.strip())
+        values = ast.literal_eval(_BARE_FLOAT.sub(r"'\g<0>'", text.strip()))
         numbers = {key: float(value) for key, value in values.items()}
-    except (ValueError, SyntaxError, TypeError, AttributeError, RecursionError, MemoryError):
+    except (ValueError, SyntaxError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError):
         return None
     return {"event": "metrics", **numbers} if _TRAINER_KEYS & numbers.keys() else None
 
@@ -149,7 +167,10 @@ def _parse_tqdm(text: str) -> Event | None:
     found = _TQDM.search(text)
     if found is None:
         return None
-    return {"event": "progress", "done": _count(found["done"]), "total": _count(found["total"]), "unit": "it"}
+    try:
+        return {"event": "progress", "done": _count(found["done"]), "total": _count(found["total"]), "unit": "it"}
+    except ValueError:
+        return None
 
 
 def _count(text: str) -> float:
@@ -160,25 +181,42 @@ def describe(event: Event) -> str | None:
     """An event as a line for people, or None where the panels show it better."""
     kind = event["event"]
     if kind == "phase":
-        return f"» {event.get('text', '')}"
+        return f"» {_text(event, 'text')}"
     if kind == "attempt":
-        number = event.get("attempt", 1)
-        return f"— attempt {number} —" if number != 1 else None
+        number = _text(event, "attempt")
+        return f"— attempt {number} —" if number != "1" else None
     if kind == "metrics":
         return _describe_metrics(event)
     if kind == "checkpoint":
-        return f"checkpoint at step {event.get('step')}: {event.get('path')}"
+        return f"checkpoint at step {_text(event, 'step')}: {_text(event, 'path')}"
     if kind == "warning":
-        return f"warning: {event.get('text', '')}"
+        return f"warning: {_text(event, 'text')}"
     if kind == "error":
-        return f"error: {event.get('cause', '')}. {event.get('next_step') or ''}".rstrip()
+        return f"error: {_text(event, 'cause')}. {_text(event, 'next_step')}".rstrip()
     return None
+
+
+def _text(event: Event, key: str) -> str:
+    """A plain field as text; an event may come from any program, so it may hold anything."""
+    value = event.get(key)
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
+def number(event: Event, key: str) -> float | int | None:
+    """A field that is a finite number, else None."""
+    value = event.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:  # an int that no float can hold
+        return None
 
 
 def _describe_metrics(event: Event) -> str:
     parts = []
     for key, label, form in (
-        ("step", "step", "d"),
+        ("step", "step", ".0f"),
         ("epoch", "epoch", ".2f"),
         ("loss", "loss", ".4f"),
         ("eval_loss", "eval loss", ".4f"),
@@ -186,7 +224,9 @@ def _describe_metrics(event: Event) -> str:
         ("grad_norm", "grad norm", ".3f"),
         ("tokens_per_second", "tokens/s", ".0f"),
     ):
-        value = event.get(key)
-        if isinstance(value, int | float):
-            parts.append(f"{label} {int(value) if form == 'd' else format(value, form)}")
+        value = number(event, key)
+        if value is not None:
+            parts.append(f"{label} {value:{form}}")
+        elif isinstance(event.get(key), float):
+            parts.append(f"{label} {event[key]}")  # nan or inf: it must be seen
     return "  ".join(parts)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from array import array
+from bisect import bisect_left, bisect_right
 from itertools import accumulate
 from pathlib import Path
+from typing import BinaryIO
 
 from engines import events
 
@@ -21,7 +23,7 @@ _MAYBE_EVENT = (b'{"event"', b"{'", b"%|")
 class LogFile:
     """The lines of a log that are for people, and the events among them.
 
-    len(log) lines so far; `log.text(i)` is one of them, raw (not cleaned for a terminal);
+    len(log) lines so far; `log.text(i)` is one of them, not cleaned for a terminal;
     `log.live` is a line still being written, such as a progress bar.
     """
 
@@ -42,7 +44,7 @@ class LogFile:
         end = data.rfind(b"\n") + 1
         if end == 0 and len(data) >= max_bytes:
             end = len(data)  # one line larger than a whole read: take it in pieces
-        self.live = "" if more else _last_part(data[end:])
+        self.live = "" if more or data.startswith(b'{"event"', end) else _last_part(data[end:])
         if end == 0:
             return [], more
         found = self._index(data[:end])
@@ -58,15 +60,41 @@ class LogFile:
         return found
 
     def text(self, index: int) -> str:
-        """Line `index` as a person should read it: events in words, the last state of a progress bar."""
+        """Line `index` as a person should read it: events in words, the last state of a progress bar.
+
+        Empty if the log has gone or was cut since.
+        """
         start = self.offsets[index]
-        with open(self.path, "rb") as file:
-            file.seek(start)
-            line = file.read(LONGEST_LINE).split(b"\n", 1)[0]
-        if line.startswith(b'{"event"'):
-            event = events.parse(line)
-            return (events.describe(event) or "") if event else _last_part(line)
-        return _last_part(line)
+        end = self.offsets[index + 1] if index + 1 < len(self.offsets) else self._position
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(start)
+                line = file.readline(end - start).removesuffix(b"\n")
+        except OSError:
+            return ""
+        return _shown(line)
+
+    def find(self, needle: str, start: int, *, backwards: bool = False) -> int | None:
+        """The first line from `start` on, or back, whose text holds `needle` in any case; None if there is none.
+
+        May run in a thread while another one polls.
+        """
+        offsets, end = self.offsets[:], self._position
+        wanted = needle.casefold()
+        try:
+            with open(self.path, "rb") as file:
+                while 0 <= start < len(offsets):
+                    if backwards:
+                        block = range(min(start, bisect_left(offsets, offsets[start] - READ_BYTES)), start + 1)
+                    else:
+                        block = range(start, max(start + 1, bisect_right(offsets, offsets[start] + READ_BYTES)))
+                    found = _find_in_block(file, offsets, block, end, wanted, backwards)
+                    if found is not None:
+                        return found
+                    start = block[0] - 1 if backwards else block[-1] + 1
+        except OSError:
+            pass
+        return None
 
     def _read(self, max_bytes: int) -> tuple[bytes, bool]:
         try:
@@ -104,6 +132,28 @@ class LogFile:
         return found
 
 
+def _find_in_block(
+    file: BinaryIO, offsets: array[int], block: range, end: int, wanted: str, backwards: bool
+) -> int | None:
+    limits = [*offsets[block.start : block.stop + 1], end][: len(block) + 1]
+    file.seek(limits[0])
+    data = file.read(limits[-1] - limits[0])
+    plain = not any(sign in data for sign in _MAYBE_EVENT)
+    if plain and wanted not in data.decode("utf-8", "replace").casefold():
+        return None
+    for index in reversed(block) if backwards else block:
+        first, last = (limit - limits[0] for limit in limits[index - block.start : index - block.start + 2])
+        if wanted in _shown(data[first:last].split(b"\n", 1)[0]).casefold():
+            return index
+    return None
+
+
+def _shown(line: bytes) -> str:
+    """A line as a person should read it: an event in words, the last state of a progress bar."""
+    event = events.parse(line) if line.startswith(b'{"event"') else None
+    return (events.describe(event) or "") if event else _last_part(line)
+
+
 def _last_part(line: bytes) -> str:
-    """What a terminal would show of a line with carriage returns."""
-    return line.rstrip(b"\r").rsplit(b"\r", 1)[-1][-LONGEST_LINE:].decode("utf-8", "replace")
+    """What a terminal would show of a line with carriage returns, and not more than is good for one."""
+    return line.rstrip(b"\r").rsplit(b"\r", 1)[-1][:LONGEST_LINE].decode("utf-8", "replace")

@@ -151,8 +151,8 @@ class LLMEngine:
     def evaluate(self, adapter: Adapter, prompts: list[str] | None = None, *, dataset: Dataset | None = None,
                  base_model: str | None = None) -> Run:  # fmt: skip
         """Start the comparison of base and adapter on the held-out part."""
-        data = dataset or self.datasets.get(adapter.dataset.removesuffix(SUFFIX))
         model, device = self._base_of(adapter, base_model)
+        data = dataset or self._data_of(adapter)
         argv = [
             str(self.environments.require("llm")), "-m", "finetune.evaluate",
             "--dataset", str(data.path), "--model", model, "--adapter", str(adapter.path / "final"),
@@ -180,6 +180,12 @@ class LLMEngine:
             argv += ["--adapter", str(adapter.path / "final")]
         env = {**os.environ, **PRIVACY, **self.environments.variables("llm")}
         return ChatSession(argv, env, self.workspace.folder("runs") / ".chat.log")
+
+    def _data_of(self, adapter: Adapter) -> Dataset:
+        """The dataset an adapter was trained on, by its path or, in a moved workspace, by its name."""
+        if Path(adapter.dataset_path).is_file():
+            return self.datasets.get(adapter.dataset_path)
+        return self.datasets.get(adapter.dataset.removesuffix(SUFFIX) or adapter.name)
 
     def _base_of(self, adapter: Adapter, base_model: str | None) -> tuple[str, str]:
         """(model, device) to run an adapter on. Raises UserError if it was made for another base."""

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from engines.events import Event
+from engines.events import Event, number
 
-FIGURES = ("step", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
+FIGURES = ("epoch", "loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
 WARM_UP_STEPS = 1  # the first step of an attempt is slower; it does not count for the ETA when there are more
 
 
@@ -43,8 +43,8 @@ class Progress:
     _clock: list[tuple[int, float]] = field(default_factory=list)  # (step, time) of this attempt
 
     def apply(self, event: Event) -> None:
-        """Take one event in. Unknown kinds are passed over."""
-        self.last_event_at = event.get("time", self.last_event_at)
+        """Take one event in, whatever it holds. Unknown kinds are passed over."""
+        self.last_event_at = number(event, "time") or self.last_event_at
         handler = getattr(self, f"_on_{event['event']}", None)
         if handler is not None:
             handler(event)
@@ -53,8 +53,9 @@ class Progress:
         """Seconds to the last step, from the rate of this attempt alone; None until it is measured."""
         if self.total_steps is None or self.seconds_per_step is None or not self._clock:
             return None
+        left = max(0.0, (self.total_steps - self.step) * self.seconds_per_step)
         since = (now or time.time()) - self._clock[-1][1]
-        return max(0.0, (self.total_steps - self.step) * self.seconds_per_step - max(0.0, since))
+        return max(0.0, left - max(0.0, since))
 
     @property
     def share(self) -> float | None:
@@ -64,35 +65,38 @@ class Progress:
         return min(1.0, self.done / self.total) if self.total else None
 
     def _on_attempt(self, event: Event) -> None:
-        self.attempt = event.get("attempt", self.attempt + 1)
-        self.started_at = event.get("time")
+        self.attempt = int(number(event, "attempt") or self.attempt + 1)
+        self.started_at = number(event, "time")
         self._clock, self.seconds_per_step = [], None
-        self.error, self.error_code, self.next_step = "", "", ""
-        self.warnings, self.result = [], {}
+        self.phase, self.done, self.total, self.unit = "", 0, None, ""
+        self.error, self.error_code, self.next_step, self.warnings, self.result = "", "", "", [], {}
 
     def _on_phase(self, event: Event) -> None:
         self.phase = str(event.get("text", ""))
         self.done, self.total = 0, None
 
     def _on_train(self, event: Event) -> None:
-        self.total_steps, self.epochs = event.get("total_steps"), event.get("epochs")
+        total = number(event, "total_steps")
+        self.total_steps = None if total is None else max(0, int(total))
+        self.epochs = number(event, "epochs")
         self.phase = "training"
-        first = int(event.get("first_step", 0))
+        first = max(0, int(number(event, "first_step") or 0))
         self.step = first
         # steps after the checkpoint are done again: their old figures make room
         self.losses = [point for point in self.losses if point[0] <= first]
         self.eval_losses = [point for point in self.eval_losses if point[0] <= first]
-        self._clock = [(first, event.get("time", time.time()))]
+        self._clock, self.seconds_per_step = [(first, _time(event))], None
 
     def _on_metrics(self, event: Event) -> None:
+        self.step = max(0, int(number(event, "step") or self.step))
         for name in FIGURES:
-            if name in event:
-                setattr(self, name, int(event[name]) if name == "step" else event[name])
-        if event.get("loss") is not None:
-            self.losses.append((self.step, float(event["loss"])))
-        if event.get("eval_loss") is not None:
-            self.eval_losses.append((self.step, float(event["eval_loss"])))
-        self._measure(event.get("time", time.time()))
+            if isinstance(event.get(name), int | float):
+                setattr(self, name, event[name])  # nan and inf too: they must be seen
+        for name, points in (("loss", self.losses), ("eval_loss", self.eval_losses)):
+            value = number(event, name)
+            if value is not None:
+                points.append((self.step, float(value)))
+        self._measure(_time(event))
 
     def _measure(self, now: float) -> None:
         if not self._clock or self.step > self._clock[-1][0]:
@@ -100,11 +104,12 @@ class Progress:
         else:
             self._clock[-1] = (self._clock[-1][0], now)  # an evaluation took its time too
         first = self._clock[min(WARM_UP_STEPS, len(self._clock) - 2)] if len(self._clock) > 1 else None
-        if first is not None and self.step > first[0]:
-            self.seconds_per_step = (self._clock[-1][1] - first[1]) / (self.step - first[0])
+        if first is not None and self.step > first[0] and now > first[1]:
+            self.seconds_per_step = (now - first[1]) / (self.step - first[0])
 
     def _on_progress(self, event: Event) -> None:
-        self.done, self.total, self.unit = event.get("done", 0), event.get("total"), event.get("unit", "")
+        self.done, self.total = max(0, number(event, "done") or 0), max(0, number(event, "total") or 0) or None
+        self.unit = str(event.get("unit", ""))
 
     def _on_warning(self, event: Event) -> None:
         self.warnings.append(str(event.get("text", "")))
@@ -115,3 +120,7 @@ class Progress:
 
     def _on_result(self, event: Event) -> None:
         self.result = {key: value for key, value in event.items() if key not in ("event", "time")}
+
+
+def _time(event: Event) -> float:
+    return number(event, "time") or time.time()

@@ -29,12 +29,19 @@ def stop_requested() -> bool:
 
 
 def write_result(state: str, **figures: Any) -> None:
-    """The script's last word: `state` is done or stopped. Also printed as a result event."""
+    """The script's last word: `state` is done or stopped. Also printed as a result event.
+
+    Never raises on a full disk: then the exit code 0 alone speaks for the script.
+    """
     emit("result", state=state, **figures)
     folder = run_dir()
     if folder is not None:
-        attempt = int(os.environ.get("FTUI_ATTEMPT", "1"))
-        statefiles.write_json(folder / "result.json", {"attempt": attempt, "state": state, **figures})
+        word = {"attempt": int(os.environ.get("FTUI_ATTEMPT", "1")), "state": state, **figures}
+        try:
+            statefiles.write_json(folder / "result.json", word, folder / "reserve")
+        except OSError as error:
+            if error.errno not in statefiles.DISK_FULL:
+                raise
 
 
 def run_script(main: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ runs/{id}/stop.json     somebody asked it to stop
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -20,8 +21,11 @@ from typing import Any
 
 from engines import processes, statefiles
 from engines.errors import UserError
-from engines.supervisor import DEFAULT_GRACE_SECONDS, ENDED, launch
+from engines.launch import launch
+from engines.supervisor import DEFAULT_GRACE_SECONDS, ENDED
 from engines.workspace import Workspace, check_name, is_real_dir
+
+FULL_BYTES = 1 << 20  # with less than this free a start that failed is put down to the disk
 
 # Nothing that a child starts may report to anybody.
 PRIVACY = {
@@ -61,7 +65,7 @@ class Run:
     def __init__(self, folder: Path):
         self.folder = folder
         self.id = folder.name
-        self.spec: dict[str, Any] = statefiles.read_json(folder / "spec.json", {})
+        self.spec: dict[str, Any] = statefiles.read_object(folder / "spec.json")
 
     @property
     def kind(self) -> str:
@@ -76,20 +80,25 @@ class Run:
         return self.folder / "log"
 
     def status(self) -> RunStatus:
-        raw = statefiles.read_json(self.folder / "status.json", {})
-        known = {key: raw[key] for key in RunStatus.__dataclass_fields__ if raw.get(key) is not None}
-        status = RunStatus(**{"state": "new", **known})
-        if status.ended:
-            return status
-        if status.state != "new" and not statefiles.is_locked(self.folder / "supervisor.lock"):
-            return RunStatus(**{**known, "state": "orphan"})
-        if status.state == "running" and (self.folder / "stop.json").exists():
-            return RunStatus(**{**known, "state": "stopping"})
-        return status
+        known = self._recorded()
+        if known.get("state") not in (None, *ENDED) and not self._is_owned():
+            known = self._recorded()  # it is the supervisor's last deed to write how the run ended
+            if known.get("state") not in ENDED:
+                known["state"] = "orphan"
+        elif known.get("state") == "running" and (self.folder / "stop.json").exists():
+            known["state"] = "stopping"
+        return RunStatus(**{"state": "new", **known})
+
+    def _recorded(self) -> dict[str, Any]:
+        raw = statefiles.read_object(self.folder / "status.json")
+        return {key: raw[key] for key in RunStatus.__dataclass_fields__ if raw.get(key) is not None}
+
+    def _is_owned(self) -> bool:
+        return statefiles.is_locked(self.folder / "supervisor.lock")
 
     def result(self) -> dict[str, Any]:
         """The script's figures; empty while there are none."""
-        return statefiles.read_json(self.folder / "result.json", {})
+        return statefiles.read_object(self.folder / "result.json")
 
     def as_dict(self) -> dict[str, Any]:
         status = self.status()
@@ -142,11 +151,13 @@ class Runs:
         **details: Any,
     ) -> Run:
         """Write down a run, without starting it. `argv` may hold {run}: the run's folder."""
-        run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}-{secrets.token_hex(2)}"
-        folder = self.workspace.folder("runs", run_id)
+        try:
+            folder = self._new_folder(kind)
+        except OSError as error:
+            raise self._cannot_write(self.workspace.home, error) from None
         spec = {
-            "id": run_id,
-            "mark": f"{run_id}-{secrets.token_hex(8)}",
+            "id": folder.name,
+            "mark": f"{folder.name}-{secrets.token_hex(8)}",
             "kind": kind,
             "name": name,
             "argv": [part.replace("{run}", str(folder)) for part in argv],
@@ -157,10 +168,29 @@ class Runs:
             "created_at": time.time(),
             **details,
         }
-        if config is not None:
-            statefiles.write_json(folder / "config.json", config)
-        statefiles.write_json(folder / "spec.json", spec)
+        try:
+            if config is not None:
+                statefiles.write_json(folder / "config.json", config)
+            statefiles.write_json(folder / "spec.json", spec)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise self._cannot_write(folder, error) from None
         return Run(folder)
+
+    def _new_folder(self, kind: str) -> Path:
+        while True:
+            run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}-{secrets.token_hex(2)}"
+            folder = self.workspace.runs / run_id
+            try:
+                folder.mkdir(statefiles.PRIVATE_DIR)
+                return folder
+            except FileExistsError:  # another face, in the same second
+                pass
+
+    def _cannot_write(self, path: Path, error: OSError) -> UserError:
+        if error.errno in statefiles.DISK_FULL:
+            return UserError("not_ready", f"the disk of {path} is full", "Free some space, then try again.")
+        return UserError("not_ready", f"{path} cannot be written: {error.strerror}", "Check the folder and its disk.")
 
     def start(self, run: Run) -> RunStatus:
         """Start or resume `run` under a supervisor. Two callers at once start it once."""
@@ -170,19 +200,21 @@ class Runs:
             status = run.status()
         if status.active:
             return status
-        word = launch(run.folder, "start", status.attempt)
-        if not word:
-            free = shutil.disk_usage(run.folder).free
-            if free < 1 << 20:
-                raise UserError("not_ready", f"the disk of {run.folder} is full", "Free some space, then start again.")
-            raise UserError("failed", "the supervisor did not start", f"Read {run.folder / 'supervisor.log'}.")
-        return run.status()
+        if launch(run.folder, "start", status.attempt):
+            return run.status()
+        status = run.status()
+        if status.active:  # it died after it had started the job
+            self.adopt(run)
+            return run.status()
+        if shutil.disk_usage(run.folder).free < FULL_BYTES:
+            raise self._cannot_write(run.folder, OSError(errno.ENOSPC, ""))
+        raise UserError("failed", "the supervisor did not start", f"Read {run.folder / 'supervisor.log'}.")
 
     def adopt(self, run: Run) -> str:
         """Give an orphaned run a supervisor again (its own was killed)."""
         return launch(run.folder, "adopt")
 
-    def reconcile(self) -> list[Run]:
+    def reconcile(self) -> Sequence[Run]:
         """Adopt every orphan. Returns all runs, newest first."""
         runs = self.list()
         for run in runs:
@@ -195,9 +227,19 @@ class Runs:
         status = run.status()
         if status.state == "orphan":
             self.adopt(run)
+            if run.status().ended:
+                return
         elif not status.active:
             raise UserError("conflict", f"{run.name} is not running ({status.state})", "Nothing to stop.")
-        statefiles.write_json(run.folder / "stop.json", {"grace_seconds": grace_seconds, "asked_at": time.time()})
+        stop = run.folder / "stop.json"
+        try:
+            request = {"grace_seconds": grace_seconds, "asked_at": time.time()}
+            statefiles.write_json(stop, request, run.folder / "reserve")
+        except OSError as error:
+            try:
+                stop.touch(statefiles.PRIVATE_FILE)  # needs no room for content: a stop with the usual grace
+            except OSError:
+                raise self._cannot_write(stop, error) from None
 
     def wait(self, run: Run, timeout: float | None = None) -> RunStatus:
         """Block until `run` has ended (adopting it if need be) or `timeout` seconds are over."""
@@ -212,10 +254,26 @@ class Runs:
 
     def delete(self, run: Run) -> Path:
         """Move an ended run to the trash. Returns where it went."""
+        if not run.folder.is_dir():
+            raise UserError("not_found", f"there is no run {run.id} any more", "See `ftui runs list`.")
+        running = UserError("conflict", f"{run.name} is still running", "Stop it first.")
         if run.status().active:
-            raise UserError("conflict", f"{run.name} is still running", "Stop it first.")
-        return self.workspace.move_to_trash(run.folder, "run")
+            raise running
+        owner = statefiles.lock(run.folder / "supervisor.lock", wait_seconds=1.0)  # nobody may start it meanwhile
+        if owner is None:
+            raise running
+        try:
+            if run.status().active:
+                raise running
+            return self.workspace.move_to_trash(run.folder, "run")
+        finally:
+            os.close(owner)
+
+    def restore(self, trashed: Path) -> Run:
+        """Bring a deleted run back."""
+        return Run(self.workspace.restore(trashed))
 
     def leftovers(self, run: Run) -> Sequence[int]:
         """Pids that still carry the run's mark."""
-        return processes.marked(run.spec["mark"])
+        mark = run.spec.get("mark")
+        return processes.marked(mark) if mark else []

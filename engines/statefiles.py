@@ -6,6 +6,7 @@ that must survive a crash at any moment is written through `write_json`.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -16,6 +17,7 @@ from typing import Any
 PRIVATE_FILE = 0o600
 PRIVATE_DIR = 0o700
 MAX_STATE_BYTES = 16 * 1024 * 1024
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def make_private_dir(path: Path) -> Path:
@@ -49,9 +51,9 @@ def write_bytes(path: Path | str, data: bytes) -> None:
     Raises OSError (ENOSPC among them) and then leaves the old file as it was.
     """
     path = os.fspath(path)
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.tmp"  # threads and containers write at the same time
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE_FILE)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
         try:
             view = memoryview(data)
             while view:
@@ -69,18 +71,43 @@ def write_bytes(path: Path | str, data: bytes) -> None:
         raise
 
 
-def write_json(path: Path | str, value: Any) -> None:
-    """`write_bytes` of one JSON document. The value must be plain JSON data."""
-    write_bytes(path, json.dumps(value, ensure_ascii=False, indent=1).encode() + b"\n")
+def write_json(path: Path | str, value: Any, reserve: Path | None = None) -> None:
+    """`write_bytes` of one JSON document. The value must be plain JSON data.
+
+    reserve: a file that is given up if the disk is too full without.
+    """
+    data = json.dumps(value, ensure_ascii=False, indent=1).encode("utf-8", "surrogatepass") + b"\n"
+    try:
+        write_bytes(path, data)
+    except OSError as error:
+        if error.errno not in DISK_FULL or reserve is None or not reserve.exists():
+            raise
+        reserve.unlink(missing_ok=True)
+        write_bytes(path, data)
+
+
+def load_json(path: Path | str) -> Any:
+    """The document in `path`. Raises OSError if it cannot be read, ValueError if it is none."""
+    with open(path, "rb") as file:
+        data = file.read(MAX_STATE_BYTES)
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply") from None
 
 
 def read_json(path: Path | str, default: Any = None) -> Any:
     """The document in `path`, or `default` where there is none, or none that can be read."""
     try:
-        with open(path, "rb") as file:
-            return json.loads(file.read(MAX_STATE_BYTES))
-    except (OSError, ValueError, RecursionError):
+        return load_json(path)
+    except (OSError, ValueError):
         return default
+
+
+def read_object(path: Path | str) -> dict[str, Any]:
+    """The JSON object in `path`, empty where there is none, or none that can be read."""
+    value = read_json(path)
+    return value if isinstance(value, dict) else {}
 
 
 def lock(path: Path | str, wait_seconds: float = 0.0) -> int | None:
@@ -105,7 +132,7 @@ def lock(path: Path | str, wait_seconds: float = 0.0) -> int | None:
 def is_locked(path: Path | str) -> bool:
     """Does somebody hold the flock on `path`? Probes do not block each other."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:

@@ -1,14 +1,15 @@
 """One small process per run that owns it: starts it, waits for it, stops it, gives the verdict.
 
-    python -S -m engines.supervisor start|adopt RUN_DIR READY_FD ATTEMPT    (see `launch`)
+    python -S -m engines.supervisor start|adopt RUN_DIR READY_FD ATTEMPT    (see launch.py)
 
-Standard library only, about 10 MB. It leaves the terminal by a double fork and setsid.
+Standard library only, about 10 MB.
 What it guarantees, and how:
 
 - The job's stdout and stderr go straight into RUN_DIR/log, so nobody's death can block or
   break it. The job waits at a gate until its pid is durable: no unrecorded job can run.
-- "Alive" means that a flock is held. RUN_DIR/supervisor.lock is held by the supervisor;
-  the device's lock is inherited by the job and outlives a killed supervisor.
+- "Alive" means that a flock is held. RUN_DIR/supervisor.lock is held by the supervisor.
+  The device's lock is held by the job and by the supervisor: it outlives a supervisor
+  that is killed, and a killed job's workers are ended before the next run may start.
 - Only the holder of supervisor.lock writes RUN_DIR/status.json.
 - A stop is a file, RUN_DIR/stop.json: first the job is left to save and end by itself,
   then it gets SIGTERM, then everything that carries the run's mark is killed.
@@ -24,21 +25,21 @@ import errno
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from engines import causes, processes, statefiles
-from engines.events import Emitter
+from engines import causes, device_queue, processes, statefiles
+from engines.job_start import CANNOT_START, StartingJob
+from engines.launch import leave_terminal
 
 ENDED = ("done", "stopped", "failed", "lost")
 TICK_SECONDS = 0.25
 TERM_SECONDS = 5.0
+SWEEP_SECONDS = 10.0
 DEFAULT_GRACE_SECONDS = 60.0
 RESERVE_BYTES = 256 * 1024  # given back when the disk is full, so that the verdict can be written
-CANNOT_START = 127
 
 
 class Supervisor:
@@ -46,27 +47,26 @@ class Supervisor:
 
     def __init__(self, run: Path, ready_fd: int):
         self.run = run
-        self.spec: dict[str, Any] = statefiles.read_json(run / "spec.json")
-        self.status: dict[str, Any] = statefiles.read_json(run / "status.json", {})
+        self.reserve = run / "reserve"
+        self.spec: dict[str, Any] = statefiles.load_json(run / "spec.json")
+        self.status = _own_status(run / "status.json")
+        for torn in run.glob("status.json.*.tmp"):  # of a supervisor that was killed while it wrote
+            torn.unlink(missing_ok=True)
         self.ready_fd: int | None = ready_fd
         self.unsaved = False
+        self.device: int | None = None  # the device's lock
         self.stopping: str | None = None  # asked, terminated, killed
-        self.deadline = 0.0  # monotonic: the wall clock may be set at any time
-        self.grace_from_signal = False
+        self.since = 0.0  # of `stopping`, monotonic: the wall clock may be set at any time
+        self.shut_down = False  # SIGTERM came
         self.wakeup = self._catch_signals()
 
     # --- talking to the outside ---
 
-    def tell(self, verdict: str) -> None:
+    def tell(self, word: str) -> None:
         """Answer the face that launched us, once; it may be dead already."""
-        if self.ready_fd is None:
-            return
-        try:
-            os.write(self.ready_fd, verdict.encode() + b"\n")
-        except OSError:
-            pass
-        os.close(self.ready_fd)
-        self.ready_fd = None
+        if self.ready_fd is not None:
+            _answer(self.ready_fd, word)
+            self.ready_fd = None
 
     def save(self, **changes: Any) -> None:
         self.status.update(changes, supervisor=os.getpid())
@@ -74,20 +74,22 @@ class Supervisor:
         self.flush()
 
     def flush(self) -> None:
-        """Write the status; on a full disk give the reserve back and try again on every tick."""
+        """Write the status; if the disk will not take it, try again on every tick."""
         if not self.unsaved:
             return
         try:
-            statefiles.write_json(self.run / "status.json", self.status)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            statefiles.write_json(self.run / "status.json", self.status, self.reserve)
+            self.unsaved = False
+        except OSError:
+            if not self.run.is_dir():  # there is no run any more
                 raise
-            (self.run / "reserve").unlink(missing_ok=True)
-            try:
-                statefiles.write_json(self.run / "status.json", self.status)
-            except OSError:
-                return
-        self.unsaved = False
+
+    def hold_until_saved(self) -> None:
+        if self.unsaved:
+            self.tell("unsaved")
+        while self.unsaved:
+            self._sleep()
+            self.flush()
 
     def _catch_signals(self) -> int:
         """A descriptor that becomes readable on SIGCHLD; SIGTERM (a shutdown) becomes a stop."""
@@ -96,139 +98,92 @@ class Supervisor:
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "grace_from_signal", True))
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "shut_down", True))
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         return reader
 
-    def _sleep(self, *descriptors: int) -> bool:
-        """Wait one tick, less if something happened. True if one of `descriptors` is readable."""
-        readable = select.select([self.wakeup, *descriptors], [], [], TICK_SECONDS)[0]
+    def _sleep(self, descriptor: int | None = None) -> bool:
+        """Wait one tick, less if something happened. True if `descriptor` is readable."""
+        watched = [self.wakeup] if descriptor is None else [self.wakeup, descriptor]
+        readable = select.select(watched, [], [], TICK_SECONDS)[0]
         if self.wakeup in readable:
             os.read(self.wakeup, 512)
-        return any(fd in readable for fd in descriptors)
+        return descriptor in readable
 
     # --- starting ---
 
-    def take_device(self) -> int | None:
-        """The device's lock, after waiting in the queue; None if a stop came first."""
-        path = self.spec["device_lock"]
-        queued_at = self.status.get("queued_at") if self.status.get("state") == "queued" else None
-        while True:
-            fd = statefiles.lock(path)
-            if fd is not None:
-                if not self._others_first(path, queued_at):
-                    return fd
-                os.close(fd)
-            if queued_at is None:
-                queued_at = time.time_ns()
-                self.save(state="queued", queued_at=queued_at, boot_id=processes.boot_id())
-                self.tell("queued")
-            if self._stop_request() is not None:
-                self.save(state="stopped", ended_at=time.time(), cause="taken out of the queue")
-                return None
+    def run_attempt(self) -> None:
+        """From the queue to the verdict."""
+        if self.take_device():
+            pid = self.start()
+            if pid is not None:
+                self.tell("running")
+                self.finish(self.wait_for_child(pid))
+        self.hold_until_saved()
+
+    def take_device(self) -> bool:
+        """Get the device's lock, after waiting in the queue; False if a stop came first."""
+        path = self.spec.get("device_lock")
+        if path is None:
+            return True
+        resumed = self.status.get("state") == "queued"
+        place = self.status["queued_at"] if resumed else time.monotonic_ns()
+        if not device_queue.waiting_before(self.run, path, place):
+            self.device = statefiles.lock(path)
+        if self.device is not None:
+            return True
+        attempt = self.status.get("attempt", 0)
+        self.status = {"attempt": attempt}  # nothing of how an earlier attempt ended
+        self.save(state="queued", queued_at=place, boot_id=processes.boot_id())
+        self.tell("queued")
+        ahead = device_queue.waiting_before(self.run, path, place)  # again, now that all who come see us
+        while self._stop_request() is None:
+            ahead = [other for other in ahead if device_queue.still_waits(other, place)]
+            if not ahead:
+                self.device = statefiles.lock(path)
+                if self.device is not None:
+                    return True
             self._sleep()
             self.flush()
-
-    def _others_first(self, device_lock: str, queued_at: int | None) -> bool:
-        """Does a living run of this device wait for longer than we do?"""
-        for other in self.run.parent.iterdir():
-            status = statefiles.read_json(other / "status.json", {}) if other != self.run else {}
-            if status.get("state") != "queued" or (queued_at and status.get("queued_at", 0) > queued_at):
-                continue
-            spec = statefiles.read_json(other / "spec.json", {})
-            if spec.get("device_lock") == device_lock and statefiles.is_locked(other / "supervisor.lock"):
-                return True
+        self.save(state="stopped", ended_at=time.time(), cause="taken out of the queue")
         return False
 
     def start(self) -> int | None:
         """Start the job as a new attempt. Returns its pid, or None with the status saying why not."""
-        device: int | None = None
-        if self.spec.get("device_lock"):
-            device = self.take_device()
-            if device is None:
-                return None
-        try:
-            (self.run / "reserve").write_bytes(b"\0" * RESERVE_BYTES)
-        except OSError:
-            pass
+        self._make_reserve()
+        (self.run / "result.json").unlink(missing_ok=True)  # an earlier attempt's word
+        log = self.run / "log"
         self.status = {
             "attempt": self.status.get("attempt", 0) + 1,
-            "log_offset": _size(self.run / "log"),
+            "log_offset": log.stat().st_size if log.exists() else 0,
             "oom_kills": processes.out_of_memory_kills(),
         }
-        pid, gate, failure = self._fork_job(device)
+        processes.become_subreaper()
+        job = StartingJob(self.run, self.spec, self.status["attempt"], self.device)
         self.save(
             state="running",
-            pid=pid,
-            pid_started=processes.start_time(pid),
+            pid=job.pid,
+            pid_started=processes.start_time(job.pid),
             boot_id=processes.boot_id(),
             started_at=time.time(),
         )
         if self.unsaved:  # not durable: then it must not run
-            os.close(gate)
-            os.waitpid(pid, 0)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.write(gate, b"go")
-        os.close(gate)
-        reason = os.read(failure, 500).decode("utf-8", "replace")  # ends at exec, which closes the pipe
-        os.close(failure)
-        if device is not None:
-            os.close(device)  # from here on only the job holds it
-        if reason:
-            os.waitpid(pid, 0)
-            self.save(state="failed", ended_at=time.time(), exit_code=CANNOT_START, cause=f"cannot start: {reason}")
-            self.tell("failed")
-            return None
-        return pid
+            job.drop()
+            raise OSError(errno.ENOSPC, "the start cannot be recorded", str(self.run))
+        reason = job.let_go()
+        if not reason:
+            return job.pid
+        cause, step = f"cannot start: {reason}", "Mend that, then start it again."
+        self.save(state="failed", ended_at=time.time(), exit_code=CANNOT_START, cause=cause, next_step=step)
+        self.tell("failed")
+        return None
 
-    def _fork_job(self, device: int | None) -> tuple[int, int, int]:
-        gate_reader, gate_writer = os.pipe()  # all close on exec
-        failure_reader, failure_writer = os.pipe()
-        _become_subreaper()
-        pid = os.fork()
-        if pid:
-            os.close(gate_reader)
-            os.close(failure_writer)
-            return pid, gate_writer, failure_reader
+    def _make_reserve(self) -> None:
         try:
-            os.close(gate_writer)
-            os.close(failure_reader)
-            os.setsid()
-            if os.read(gate_reader, 2) != b"go":
-                os._exit(CANNOT_START)  # the supervisor died before it recorded us
-            self._exec_job(device)
-        except BaseException as error:
-            os.write(failure_writer, str(error).encode()[:500])
-        os._exit(CANNOT_START)
-
-    def _exec_job(self, device: int | None) -> NoReturn:
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGPIPE, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        log = os.open(self.run / "log", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, statefiles.PRIVATE_FILE)
-        size = os.fstat(log).st_size
-        header = Emitter(log)
-        header.torn = size > 0 and os.pread(log, 1, size - 1) != b"\n"
-        header.emit("attempt", attempt=self.status["attempt"])
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        if device is not None:
-            os.set_inheritable(device, True)
-        environment = {
-            **os.environ,
-            **self.spec.get("env", {}),
-            processes.RUN_MARK: self.spec["mark"],
-            "FTUI_RUN_DIR": str(self.run),
-            "FTUI_ATTEMPT": str(self.status["attempt"]),
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONFAULTHANDLER": "1",
-        }
-        os.chdir(self.spec.get("cwd") or self.run)
-        argv = self.spec["argv"]
-        os.execvpe(argv[0], argv, environment)
+            self.reserve.write_bytes(os.urandom(RESERVE_BYTES))  # zeros might be stored as nothing
+        except OSError:
+            pass
 
     # --- waiting ---
 
@@ -236,94 +191,142 @@ class Supervisor:
         """Wait for our own job; returns its exit code as Popen gives it (-N: signal N)."""
         while True:
             self._sleep()
-            while True:  # also orphans of the job, which come to us
-                try:
-                    ended, wait_status = os.waitpid(-1, os.WNOHANG)
-                except ChildProcessError:
-                    ended = 0
-                if ended == 0:
-                    break
-                if ended == pid:
-                    return os.waitstatus_to_exitcode(wait_status)
+            ended, wait_status = -1, 0
+            while ended not in (0, pid):  # also orphans of the job, which come to us
+                ended, wait_status = os.waitpid(-1, os.WNOHANG)
+            if ended == pid:
+                return os.waitstatus_to_exitcode(wait_status)
             self._advance_stop(pid)
             self.flush()
 
     def wait_for_stranger(self, pid: int) -> None:
         """Wait for a job that an earlier supervisor started; its exit code is not to be had."""
-        handle = os.pidfd_open(pid) if processes.LINUX else None
+        handle = processes.open_handle(pid)
         while processes.start_time(pid) == self.status.get("pid_started"):
-            if self._sleep(*([handle] if handle is not None else [])):
-                return
+            if self._sleep(handle):
+                break
             self._advance_stop(pid)
             self.flush()
 
     def _stop_request(self) -> float | None:
         """Seconds of grace if a stop is wanted, else None."""
-        if self.grace_from_signal:
+        path = self.run / "stop.json"
+        if self.shut_down:
             try:
-                statefiles.write_json(self.run / "stop.json", {"grace_seconds": DEFAULT_GRACE_SECONDS})
+                statefiles.write_json(path, {"grace_seconds": DEFAULT_GRACE_SECONDS}, self.reserve)
             except OSError:
-                return 0.0
-            self.grace_from_signal = False
-        request = statefiles.read_json(self.run / "stop.json")
-        return None if request is None else float(request.get("grace_seconds", DEFAULT_GRACE_SECONDS))
+                return 0.0  # the job cannot be asked
+            self.shut_down = False
+        if not path.exists():
+            return None
+        grace = statefiles.read_object(path).get("grace_seconds")  # the file may be empty: see Runs.request_stop
+        return float(grace) if isinstance(grace, int | float) else DEFAULT_GRACE_SECONDS
 
     def _advance_stop(self, pid: int) -> None:
         """Ask, then SIGTERM, then SIGKILL to all of the run."""
-        now = time.monotonic()
         grace = self._stop_request()
+        passed = time.monotonic() - self.since
         if grace is None:
             return
         if self.stopping is None:
-            self.stopping, self.deadline = "asked", now + grace
-        elif self.stopping == "asked" and now >= self.deadline:
-            self.stopping, self.deadline = "terminated", now + TERM_SECONDS
+            self.stopping = "asked"
+        elif self.stopping == "asked" and passed >= grace:
+            self.stopping = "terminated"
             _signal_group(pid, signal.SIGTERM)
-        elif self.stopping == "terminated" and now >= self.deadline:
-            self.stopping, self.deadline = "killed", now + TERM_SECONDS
-            processes.signal_marked(self.spec["mark"], signal.SIGKILL, (os.getpid(),))
-            _signal_group(pid, signal.SIGKILL)
+        elif self.stopping != "asked" and passed >= TERM_SECONDS:
+            self.stopping = "killed"
+            self._signal_members(signal.SIGKILL)
         else:
             return
+        self.since = time.monotonic()
         self.save(stopping=self.stopping)
+
+    def _members(self) -> set[int]:
+        """What carries the run's mark, and our children: the job and, as we are its subreaper, its orphans."""
+        return {*processes.marked(self.spec["mark"], (os.getpid(),)), *processes.children()}
+
+    def _signal_members(self, number: int) -> None:
+        processes.signal_marked(self.spec["mark"], number, (os.getpid(),))
+        for pid in processes.children():  # not reaped yet, so the number is theirs
+            try:
+                os.kill(pid, number)
+            except PermissionError:
+                pass
 
     # --- the verdict ---
 
     def finish(self, exit_code: int | None) -> None:
-        """Sweep what is left of the run and write how it ended."""
+        """Sweep what is left of the run, free the device, and write how the run ended."""
         swept = self._sweep()
-        result = statefiles.read_json(self.run / "result.json", {})
+        if self.device is not None:
+            os.close(self.device)
+        state, why = self._verdict(exit_code)
+        self.save(state=state, exit_code=exit_code, swept=swept, ended_at=time.time(), stopping=None, **why)
+        self.hold_until_saved()
+        self.reserve.unlink(missing_ok=True)
+
+    def _verdict(self, exit_code: int | None) -> tuple[str, dict[str, str]]:
+        """The state, and the cause with its next step where there is one."""
+        result = statefiles.read_object(self.run / "result.json")
         spoken = result.get("state") if result.get("attempt") == self.status.get("attempt") else None
-        verdict: dict[str, Any] = {}
         if spoken in ("done", "stopped") and exit_code in (0, None):
-            state = spoken
-        elif exit_code == 0:
-            state = "stopped" if self.stopping else "done"
-        elif self.stopping in ("terminated", "killed"):
-            state, verdict = "stopped", {"cause": "did not end by itself when asked to stop, so it was ended"}
-        else:
-            verdict = causes.of_failure(
-                self.run / "log", self.status.get("log_offset", 0), exit_code, self.status.get("oom_kills", 0)
-            )
-            state = "failed" if verdict or exit_code is not None else "lost"
-            if state == "lost":
-                verdict = {"cause": "ended while nothing watched it", "next_step": "Resume it."}
-        self.save(state=state, exit_code=exit_code, swept=swept, ended_at=time.time(), stopping=None, **verdict)
-        while self.unsaved:  # disk full: hold on until the verdict is on disk
-            self._sleep()
-            self.flush()
-        (self.run / "reserve").unlink(missing_ok=True)
+            return spoken, {}
+        if exit_code == 0:
+            return ("stopped" if self.stopping else "done"), {}
+        if self.stopping in ("terminated", "killed"):
+            return "stopped", {"cause": "did not end by itself when asked to stop, so it was ended"}
+        if self.stopping and exit_code == -signal.SIGTERM:  # the machine shuts down
+            return "stopped", {"cause": "ended by SIGTERM while it was asked to stop"}
+        oom_kills, offset = self.status.get("oom_kills", 0), self.status.get("log_offset", 0)
+        why = causes.of_failure(self.run / "log", offset, exit_code, oom_kills)
+        if why or exit_code is not None:
+            return "failed", why
+        same_boot = self.status.get("boot_id") == processes.boot_id()
+        cause = "ended while nothing watched it" if same_boot else "the machine was restarted while it ran"
+        return "lost", {"cause": cause, "next_step": "Resume it."}
 
     def _sweep(self) -> int:
         """End whatever of the run outlived its job. Returns how many there were."""
-        myself = (os.getpid(),)
-        left = processes.signal_marked(self.spec["mark"], signal.SIGTERM, myself)
-        for _ in range(40):
-            if not processes.marked(self.spec["mark"], myself):
-                break
+        left = len(self._members())
+        if left:
+            self._signal_members(signal.SIGTERM)
+        deadline = time.monotonic() + SWEEP_SECONDS
+        while self._members() and time.monotonic() < deadline:
             self._sleep()
-            processes.signal_marked(self.spec["mark"], signal.SIGKILL, myself)
+            self._signal_members(signal.SIGKILL)
         return left
+
+    # --- taking over ---
+
+    def adopt(self) -> None:
+        """Go on with a run whose supervisor was killed; touch nothing if there is none."""
+        same_boot = self.status.get("boot_id") == processes.boot_id()
+        if self.status.get("state") == "queued" and same_boot:
+            self.run_attempt()
+        elif self.status.get("state") == "queued":
+            cause = "the machine was restarted while it waited"
+            self.save(state="lost", ended_at=time.time(), cause=cause, next_step="Start it again.")
+        elif self.status.get("state") == "running":
+            self.stopping, self.since = self.status.get("stopping"), time.monotonic()
+            self.save(adopted=self.status.get("adopted", 0) + 1)
+            pid = self.status["pid"]
+            if same_boot and processes.start_time(pid) == self.status["pid_started"]:
+                self.tell("adopted")
+                self.wait_for_stranger(pid)
+            if self.spec.get("device_lock"):  # nobody shall start before the sweep
+                self.device = statefiles.lock(self.spec["device_lock"])
+            self.finish(None)
+        self.hold_until_saved()
+        self.tell("over")
+
+
+def _own_status(path: Path) -> dict[str, Any]:
+    """The status that an earlier supervisor left. Unlike a reader we must not take an unreadable disk for no status."""
+    try:
+        status = statefiles.load_json(path)
+    except (FileNotFoundError, ValueError):
+        return {}
+    return status if isinstance(status, dict) else {}
 
 
 def _signal_group(pid: int, number: int) -> None:
@@ -334,98 +337,32 @@ def _signal_group(pid: int, number: int) -> None:
         pass
 
 
-def _become_subreaper() -> None:
-    """Orphans of the job become our children (Linux only; elsewhere the mark finds them)."""
-    if processes.LINUX:
-        import ctypes
-
-        pr_set_child_subreaper = 36
-        ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
-
-
-def _size(path: Path) -> int:
+def _answer(ready_fd: int, word: str) -> None:
     try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
+        os.write(ready_fd, word.encode() + b"\n")
+    except OSError:
+        pass
+    os.close(ready_fd)
 
 
 def supervise(mode: str, run: Path, ready_fd: int, expected_attempt: int) -> None:
-    """The whole life of a supervisor, already detached from the terminal."""
+    """Own `run` until it has ended, unless somebody else does already."""
     if statefiles.lock(run / "supervisor.lock", wait_seconds=1.0) is None:
-        os.write(ready_fd, b"supervised\n")
-        return
+        return _answer(ready_fd, "supervised")
     supervisor = Supervisor(run, ready_fd)
-    status = supervisor.status
-    if mode == "start":
-        if status.get("attempt", 0) != expected_attempt:
-            supervisor.tell("started")  # somebody else was faster
-            return
-        (run / "stop.json").unlink(missing_ok=True)
-    elif status.get("state") in ENDED:
-        supervisor.tell("over")
-        return
-    elif status.get("state") == "running":
-        supervisor.save(adopted=status.get("adopted", 0) + 1)
-        same_boot = status.get("boot_id") == processes.boot_id()
-        if same_boot and processes.start_time(status["pid"]) == status["pid_started"]:
-            supervisor.tell("adopted")
-            supervisor.wait_for_stranger(status["pid"])
-        supervisor.finish(None)
-        supervisor.tell("over")
-        return
-    elif status.get("boot_id") != processes.boot_id():  # queued before a reboot
-        supervisor.save(state="lost", cause="the machine was restarted while it waited", ended_at=time.time())
-        supervisor.tell("over")
-        return
-    pid = supervisor.start()
-    if pid is not None:
-        supervisor.tell("running")
-        supervisor.finish(supervisor.wait_for_child(pid))
-
-
-def daemonize(run: Path) -> None:
-    """Leave the caller's session, terminal, folder and descriptors."""
-    os.umask(0o077)
-    if os.fork():
-        os._exit(0)
-    os.setsid()
-    if os.fork():
-        os._exit(0)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    trouble = os.open(run / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, statefiles.PRIVATE_FILE)
-    os.dup2(nothing, 0)
-    os.dup2(nothing, 1)
-    os.dup2(trouble, 2)
-
-
-def launch(run: Path, mode: str, expected_attempt: int = 0) -> str:
-    """Start a supervisor for `run` and return its first word.
-
-    start: running, queued, failed; started or supervised if another one was faster.
-    adopt: adopted, queued, running; over if there was nothing to adopt.
-    "" means that it died before it could say anything. The caller may die at any moment.
-    """
-    reader, writer = os.pipe()
-    home = Path(__file__).resolve().parent.parent
-    argv = [sys.executable, "-S", "-m", "engines.supervisor", mode, str(run), str(writer), str(expected_attempt)]
-    with os.fdopen(reader) as answer:
-        starter = subprocess.Popen(
-            argv,
-            cwd=home,
-            pass_fds=(writer,),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        os.close(writer)
-        starter.wait()
-        return answer.readline().strip()
+    if mode == "adopt":
+        return supervisor.adopt()
+    if supervisor.status.get("attempt", 0) != expected_attempt:
+        return supervisor.tell("started")  # somebody else was faster
+    if supervisor.status.get("state") in ("queued", "running"):
+        return supervisor.adopt()
+    # A stop is only asked for while a status says that the run is active, so this one is an earlier attempt's.
+    (run / "stop.json").unlink(missing_ok=True)
+    supervisor.run_attempt()
 
 
 if __name__ == "__main__":
-    _mode, _run, _fd, _attempt = sys.argv[1:]
-    os.set_inheritable(int(_fd), False)  # the job must not hold the answer open
-    daemonize(Path(_run))
-    supervise(_mode, Path(_run), int(_fd), int(_attempt))
+    _mode, _run, _ready_fd, _attempt = sys.argv[1:]
+    os.set_inheritable(int(_ready_fd), False)  # the job must not hold the answer open
+    leave_terminal(Path(_run))
+    supervise(_mode, Path(_run), int(_ready_fd), int(_attempt))

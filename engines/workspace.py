@@ -45,12 +45,17 @@ def is_real_dir(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
+def default_home() -> Path:
+    """The workspace of a face that is started without `--home`."""
+    chosen = os.environ.get("FTUI_HOME") or platformdirs.user_data_dir("ftui", appauthor=False)
+    return Path(chosen).expanduser().absolute()
+
+
 class Workspace:
     """The paths of one workspace. Creating the object creates nothing on disk but the folder."""
 
     def __init__(self, home: Path | str | None = None):
-        chosen = home or os.environ.get("FTUI_HOME") or platformdirs.user_data_dir("ftui", appauthor=False)
-        self.home = Path(chosen).expanduser().absolute()
+        self.home = Path(home).expanduser().absolute() if home else default_home()
         if self.home.exists() and not self.home.is_dir():
             raise UserError("usage", f"{self.home} is not a folder", "Name a folder with --home or FTUI_HOME.")
         try:

@@ -90,18 +90,18 @@ class DialogBuilder:
         self.messages_read += len(messages)
         dropped, owner_ids, gap, last_time = self.dropped, self.owner_ids, self.gap_seconds, self._last_time
         for message in messages:
-            if message.__class__ is not Message:
+            if type(message) is not Message:
                 dropped["service" if isinstance(message, Service) else "unsupported"] += 1
                 continue
             text = message.text
-            text = (text if text.__class__ is str else message.joined_text()).strip()
+            text = (text if type(text) is str else message.joined_text()).strip()
             if not text.isprintable():
                 text = harmless(text).strip()
             if not text:
                 dropped[message.media()] += 1
                 continue
             is_owner = message.author_id in owner_ids
-            if is_owner and message.is_forward:
+            if is_owner and message.is_forward():
                 dropped["forwarded_by_owner"] += 1
                 continue
             if len(text) > self.max_characters and not (text := self._shorten(text)):
@@ -112,7 +112,11 @@ class DialogBuilder:
             last_time = time
             if self._names_speakers and not is_owner:
                 text = f"{speaker(message)}: {text}"
-            self._say(is_owner, text)
+            parts = self._parts
+            if is_owner is self._is_answer and parts and len(parts) < MAX_TURN_MESSAGES:
+                parts.append(text)  # what _say would do, without a call for each message
+            else:
+                self._say(is_owner, text)
         self._last_time = last_time
 
     def add_dialog(self, turns: Iterable[tuple[str, str]], conversation: str) -> None:

@@ -123,6 +123,7 @@ def prepare(source: Path, output: Path, config: PrepareConfig) -> Report:
             emit("phase", name="read", text="Reading ready-made dialogs")
             builder = DialogBuilder(config, (), rows.write)
             repaired, lost = 0, read_rows(Rows(source), builder, progress)
+        emit("progress", done=progress.total, total=progress.total, unit="bytes")
         check_not_empty(builder, owner, source.name)
         rows.make_durable()
         report = {
@@ -252,6 +253,7 @@ def main() -> None:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the temporary file goes
     gc.disable()  # nothing here makes cycles; looking for them costs a tenth of the time
+    gc.freeze()  # nor need they be looked for at the end
     try:
         report = prepare(arguments.input, arguments.output, read_config(arguments.config))
     except Stopped:

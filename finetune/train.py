@@ -22,7 +22,7 @@ from typing import Any
 from engines import statefiles
 from engines.config import TrainConfig, build
 from engines.errors import UserError
-from engines.estimate import check_steps
+from engines.estimate import check_steps, optimizer_steps
 from engines.events import emit
 from engines.run_protocol import run_script, stop_requested, write_result
 from finetune import base_model, checkpoints, rows
@@ -103,6 +103,13 @@ def adapter_config(config: TrainConfig) -> Any:
         bias="none",
         task_type="CAUSAL_LM",
     )
+
+
+def set_seed(config: TrainConfig) -> None:
+    """Fix the adapter's first weights, dropout and everything else that is drawn."""
+    import transformers
+
+    transformers.set_seed(config.seed)
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -229,9 +236,7 @@ def save_adapter(trainer: Any, output: Path, card: dict[str, Any]) -> None:
 
 def train(arguments: argparse.Namespace) -> None:
     config = read_config(arguments.config)
-    from transformers import set_seed
-
-    set_seed(config.seed)
+    set_seed(config)
     device = base_model.choose_device(config.device)
     precision = base_model.choose_precision(config.precision, device)
     quantization = base_model.choose_quantization(config.quantization, device)
@@ -255,8 +260,6 @@ def train(arguments: argparse.Namespace) -> None:
         data,
     )
     check_disk(trainer, folder)
-    from engines.estimate import optimizer_steps
-
     emit(
         "train",
         total_steps=optimizer_steps(len(parts[0].input_ids), config),
@@ -297,7 +300,12 @@ def finish(trainer: Any, arguments: Any, config: TrainConfig, data: str, parts: 
         "name": arguments.name or arguments.output.name,
         "base_model": arguments.model,
         "base_identity": base_model.identity(arguments.model),
-        "dataset": {"name": arguments.dataset.name, "fingerprint": data, "rows": len(parts[0].input_ids)},
+        "dataset": {
+            "name": arguments.dataset.name,
+            "path": str(arguments.dataset.absolute()),
+            "fingerprint": data,
+            "rows": len(parts[0].input_ids),
+        },
         "run": os.environ.get("FTUI_RUN_DIR", "").rpartition("/")[2],
         "config": config.model_dump(),
         "figures": figures,

@@ -24,21 +24,21 @@ def detect(path: Path) -> str:
     rows = [row for row in _first_rows(head) if is_row(row)]
     if rows:
         return "messages"
-    is_array, keys = outline(head)
+    is_array, keys, is_whole = outline(head)
     found = set(keys)
     if not is_array and (found & TELEGRAM_ACCOUNT_KEYS or ("messages" in found and found & TELEGRAM_CHAT_KEYS)):
         return "telegram"
     if found & {"messages", "conversations"}:
         return "messages"
     if not keys:
-        raise _refusal(f"{path.name} is JSON without any messages" if is_array else f"{path.name} is not JSON")
+        raise _refusal(f"{path.name} is JSON without any messages" if is_whole else f"{path.name} is not JSON")
     listed = ", ".join(key[:40] for key in keys[:MAX_LISTED_KEYS])
     what = "a JSON array of objects" if is_array else "a JSON object"
     raise _refusal(f"{path.name} is of an unknown kind: {what} with the keys {listed}")
 
 
-def outline(head: bytes) -> tuple[bool, list[str]]:
-    """Is it an array, and the keys of the first object, as far as `head` goes."""
+def outline(head: bytes) -> tuple[bool, list[str], bool]:
+    """Is it an array; the keys of the first object, as far as `head` goes; was nothing wrong up to there?"""
     stream = JsonStream(io.BytesIO(head))
     keys: list[str] = []
     is_array = stream.peek() == "["
@@ -50,9 +50,9 @@ def outline(head: bytes) -> tuple[bool, list[str]]:
                 keys.append(key)
                 stream.value()
             break
-    except DamagedJson:
-        pass  # the head ends in the middle of something
-    return is_array, keys
+    except DamagedJson:  # perhaps only because the head ends in the middle of something
+        return is_array, keys, False
+    return is_array, keys, True
 
 
 def _first_rows(head: bytes) -> list[object]:

@@ -14,13 +14,13 @@ Inside `members` and `items` the caller takes each value, or goes into it, befor
 
 from __future__ import annotations
 
-import io
+import codecs
 import json
 import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-CHUNK_CHARACTERS = 256 * 1024
+CHUNK_BYTES = 256 * 1024
 MAX_VALUE_CHARACTERS = 4 * 1024 * 1024
 
 _parse = json.JSONDecoder(strict=False).raw_decode
@@ -36,21 +36,14 @@ class DamagedJson(ValueError):
 
 
 class JsonStream:
-    def __init__(self, file: BinaryIO, chunk_characters: int = CHUNK_CHARACTERS):
+    def __init__(self, file: BinaryIO, chunk_bytes: int = CHUNK_BYTES):
+        self.bytes_read = 0
         self._file = file
-        self._reader = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
-        self._chunk = chunk_characters
+        self._chunk = chunk_bytes
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")(errors="replace").decode
         self._text = ""
         self._at = 0
         self._ended = False
-
-    @property
-    def bytes_read(self) -> int:
-        return self._file.tell()
-
-    def close(self) -> None:
-        """Let go of the file without closing it."""
-        self._reader.detach()
 
     def peek(self) -> str:
         """The next character that is not white space; empty at the end."""
@@ -104,8 +97,9 @@ class JsonStream:
         self._at += 1
 
     def _read_more(self) -> bool:
-        more = self._reader.read(self._chunk)
-        self._ended = not more
-        self._text = self._text[self._at :] + more
+        block = self._file.read(self._chunk)
+        self.bytes_read += len(block)
+        self._ended = not block
+        self._text = self._text[self._at :] + self._decode(block, final=self._ended)
         self._at = 0
-        return bool(more)
+        return not self._ended

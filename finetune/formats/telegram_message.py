@@ -43,23 +43,23 @@ class Message(
     """One message, with Telegram's fields that matter here. `time` is in Unix seconds, 0: not given.
 
     `forwarded_from` may be null and is still a forward, so its presence is what counts.
+    The fields stand in the order of the file: the decoder looks for the next one first.
     """
 
-    time: int = 0
-    author_id: str | int | None = None
-    author: str | None = None
-    text: str | list[str | Entity] = ""
     date: str = ""
+    time: int = 0
+    author: str | None = None
+    author_id: str | int | None = None
     forwarded_from: str | UnsetType | None = UNSET
     saved_from: str | UnsetType | None = UNSET
-    media_type: str = ""
     photo: str = ""
     file: str = ""
+    media_type: str = ""
+    text: str | list[str | Entity] = ""
     poll: Any = UNSET
     location_information: Any = UNSET
     contact_information: Any = UNSET
 
-    @property
     def is_forward(self) -> bool:
         return self.forwarded_from is not UNSET or self.saved_from is not UNSET
 

@@ -56,6 +56,8 @@ def find_owner(export: Export, wanted: str = "", progress: Callable[[int], None]
     if found is not None and (not wanted or wanted in (found.name, found.id)):
         return found
     authors, matching = read_authors(export, wanted, progress)
+    if not authors:
+        raise UserError("bad_input", f"{export.path.name} contains no messages", "Export a chat that has messages.")
     if not wanted:
         raise UserError(
             "bad_input",

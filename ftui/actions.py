@@ -1,0 +1,207 @@
+"""Every action of the app, once: its key, its words, where it is valid and why it may be disabled.
+
+Keys, the footer, the help and the command palette are made from `ACTIONS`. A screen
+carries out the action `name` with its method `do_<name>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+PANES = {"dataset": "Dataset", "params": "Parameters", "run": "Run", "adapters": "Adapters"}
+LLM = ("dataset", "params", "run", "adapters")
+FOOTER_LIMIT = 7
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What decides whether an action can be done now."""
+
+    place: str = "llm"
+    pane: str = "dataset"
+    loaded: bool = True  # the engine is there
+    busy: str = ""  # what is being started
+    dataset: str | None = None
+    preparing: bool = False
+    problem: str = ""  # what is wrong with the parameters
+    run: str | None = None
+    run_kind: str = ""
+    run_state: str = ""
+    adapter: str | None = None
+    adapter_complete: bool = False
+    active_adapter: str | None = None
+    undo: str = ""
+    searching: bool = False
+
+    @property
+    def run_active(self) -> bool:
+        return self.run_state in ("queued", "running", "stopping", "orphan")
+
+
+def _always(facts: Facts) -> str:
+    return ""
+
+
+def _start(facts: Facts) -> str:
+    if not facts.loaded or facts.busy:
+        return facts.busy or "Still loading"
+    if facts.dataset is None:
+        return "No dataset yet: press o to open a chat export, or D for the demo"
+    return facts.problem
+
+
+def _launch(facts: Facts) -> str:
+    return facts.busy or ("" if facts.loaded else "Still loading")
+
+
+def _open(facts: Facts) -> str:
+    return "A dataset is being prepared: wait, or press x to stop it" if facts.preparing else _launch(facts)
+
+
+def _demo(facts: Facts) -> str:
+    if facts.run_active:
+        return f"{facts.run} is running: press x to stop it first"
+    return _open(facts)
+
+
+def _stop(facts: Facts) -> str:
+    if facts.pane == "dataset" and facts.preparing:
+        return ""
+    if facts.run is None:
+        return "Nothing runs: press s to start"
+    if facts.run_state == "stopping":
+        return f"{facts.run} is stopping already"
+    return "" if facts.run_active else f"{facts.run} is not running"
+
+
+def _resume(facts: Facts) -> str:
+    if facts.run is None:
+        return "No run yet: press s to start one"
+    if facts.run_active:
+        return f"{facts.run} is running"
+    if facts.run_state == "done":
+        return f"{facts.run} is finished: press s to start a new training"
+    if facts.run_kind != "train":
+        return "Only a training can be resumed: press t to choose one"
+    return _launch(facts)
+
+
+def _needs_run(facts: Facts) -> str:
+    return "" if facts.run else "No run yet: press s to start one"
+
+
+def _needs_search(facts: Facts) -> str:
+    return "" if facts.searching else "Nothing is searched for: press /"
+
+
+def _needs_dataset(facts: Facts) -> str:
+    return "" if facts.dataset else "No dataset yet: press o"
+
+
+def _activate(facts: Facts) -> str:
+    if facts.adapter is None:
+        return "No adapter yet: press s to train one"
+    if facts.adapter == facts.active_adapter:
+        return f"{facts.adapter} is active already"
+    return "" if facts.adapter_complete else f"{facts.adapter} is incomplete: train it again"
+
+
+def _base(facts: Facts) -> str:
+    return "" if facts.active_adapter else "No adapter is active: the base model is used"
+
+
+def _delete(facts: Facts) -> str:
+    if facts.pane == "dataset":
+        return "" if facts.dataset else "There is no dataset to delete"
+    return "" if facts.adapter else "There is no adapter to delete"
+
+
+def _evaluate(facts: Facts) -> str:
+    if facts.adapter is None:
+        return "No adapter yet: press s to train one"
+    if not facts.adapter_complete:
+        return f"{facts.adapter} is incomplete: train it again"
+    return f"{facts.run} is running: wait, or press x" if facts.run_active else _launch(facts)
+
+
+def _undo(facts: Facts) -> str:
+    return "" if facts.undo else "Nothing was deleted in this session"
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that can be done.
+
+    label: for help and palette; short: for the footer; panes: where it is valid, all if empty;
+    footer: the panes whose footer shows it; blocked: why it cannot be done now, "" if it can.
+    """
+
+    name: str
+    key: str
+    label: str
+    short: str = ""
+    panes: tuple[str, ...] = ()
+    footer: tuple[str, ...] = ()
+    blocked: Callable[[Facts], str] = _always
+
+
+ACTIONS = (
+    Action("llm", "1", "Language model", "LLM", footer=("tts",)),
+    Action("tts", "2", "Voice", "Voice"),
+    Action("open", "o", "Open a chat export or a dataset file", "Open", LLM, ("dataset",), _open),
+    Action("demo", "D", "Run the demo: a small training on a sample chat", "Demo", LLM, ("dataset",), _demo),
+    Action("preset", "p", "Choose a preset", "Preset", LLM, ("params",)),
+    Action("edit", "enter", "Edit the parameter", "Edit", ("params",), ("params",)),
+    Action("reset", "backspace", "Back to the preset's value", "Reset", ("params",)),
+    Action("start", "s", "Start training", "Start", LLM, ("dataset", "params"), _start),
+    Action("read", "enter", "Read the dialogs", "Read", ("dataset",), ("dataset",), _needs_dataset),
+    Action("previous_page", "[", "Previous dialogs", "Previous", ("dataset",), (), _needs_dataset),
+    Action("next_page", "]", "Next dialogs", "Next", ("dataset",), (), _needs_dataset),
+    Action("stop", "x", "Stop: save a checkpoint, then end", "Stop", LLM, ("run",), _stop),
+    Action("resume", "r", "Resume from the last checkpoint", "Resume", LLM, ("run",), _resume),
+    Action("find", "/", "Search in the log", "Find", ("run",), ("run",), _needs_run),
+    Action("next_match", "n", "Next match", "Next", ("run",), (), _needs_search),
+    Action("previous_match", "N", "Previous match", "Previous", ("run",), (), _needs_search),
+    Action("log_scale", "l", "Loss chart: logarithmic or linear", "Log scale", ("run",), (), _needs_run),
+    Action("activate", "enter", "Activate the adapter", "Activate", ("adapters",), ("adapters",), _activate),
+    Action("base", "b", "Back to the base model", "Base", ("adapters",), ("adapters",), _base),
+    Action("evaluate", "e", "Evaluate: base and adapter side by side", "Evaluate", ("adapters",), ("adapters",), _evaluate),
+    Action("delete", "d", "Delete (to the trash)", "Delete", ("dataset", "adapters"), ("dataset", "adapters"), _delete),
+    Action("undo", "u", "Undo the last delete", "Undo", LLM, ("adapters",), _undo),
+    Action("copy", "y", "Copy the command shown", "Copy", LLM, ("params",), _needs_dataset),
+    Action("runs", "t", "All runs", "Runs", LLM, ("run",), _launch),
+    Action("machine", "i", "What this machine has", "Machine", LLM, (), _launch),
+    Action("zoom", "z", "Zoom the pane", "Zoom", LLM, ("params",)),
+    Action("next_pane", "tab", "Next pane"),
+    Action("previous_pane", "shift+tab", "Previous pane"),
+    Action("down", "j", "Down"),
+    Action("up", "k", "Up"),
+    Action("top", "g", "First line"),
+    Action("bottom", "G", "Last line; a log follows again", "Follow", footer=("run",)),
+    Action("back", "escape", "One level out"),
+    Action("palette", ":", "Command palette (also ctrl+p)", "Palette", footer=("tts",)),
+    Action("help", "?", "Help: all keys", "Help", footer=(*LLM, "tts")),
+    Action("quit", "q", "Quit; a training goes on", "Quit", footer=(*LLM, "tts")),
+)  # fmt: skip
+
+KEYS = tuple(dict.fromkeys(action.key for action in ACTIONS))
+
+
+def find(key: str, pane: str) -> Action | None:
+    """The action of `key` in `pane`."""
+    return next((action for action in ACTIONS if action.key == key and valid(action, pane)), None)
+
+
+def valid(action: Action, pane: str) -> bool:
+    return not action.panes or pane in action.panes
+
+
+def elsewhere(key: str) -> str:
+    """Why a key does nothing here: where it is valid."""
+    panes = [PANES[pane] for action in ACTIONS if action.key == key for pane in action.panes]
+    return f"That key is for {' and '.join(dict.fromkeys(panes))}: press tab"
+
+
+def for_footer(pane: str) -> list[Action]:
+    return [action for action in ACTIONS if pane in action.footer][:FOOTER_LIMIT]

@@ -1,0 +1,44 @@
+"""The command that does what a key is about to do, word for word."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from engines.workspace import default_home
+
+
+def exact(value: float) -> str:
+    """The shortest text that reads back as the same number."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
+def flags(values: dict[str, Any]) -> list[str]:
+    """`{"lora_rank": 4, "include_groups": True}` as flags."""
+    words = []
+    for name, value in values.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, list):
+            for item in value:
+                words += [f"--{flag}", str(item)]
+        else:
+            words += [f"--{flag}", exact(value) if isinstance(value, float) else str(value)]
+    return words
+
+
+def train(home: Path, dataset: str, preset: str, values: dict[str, Any], name: str = "") -> str:
+    words = ["ftui", "llm", "train", dataset, "--preset", preset]
+    return _join([*words, *(["--name", name] if name else []), *flags(values)], home)
+
+
+def prepare(home: Path, source: Path, name: str, values: dict[str, Any]) -> str:
+    return _join(["ftui", "llm", "prepare", str(source), "--name", name, *flags(values)], home)
+
+
+def _join(words: list[str], home: Path) -> str:
+    where = [] if home == default_home() else ["--home", str(home)]
+    return shlex.join([*words, *where])

@@ -1,0 +1,98 @@
+"""Boxes in front of a place: a text to read, a question to answer."""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypeVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+Result = TypeVar("Result")
+
+
+class Dialog(ModalScreen[Result]):
+    """A box with a title. Escape closes it without an answer."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close", show=False)]
+    DEFAULT_CSS = """
+    Dialog { align: center middle; background: $background 60%; }
+    Dialog > .box {
+        width: 90%; max-width: 100; height: auto; max-height: 90%;
+        border: heavy $accent; background: $surface; padding: 0 1;
+    }
+    """
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+
+class TextDialog(Dialog[None]):
+    """A text to read; j and k scroll it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q,enter,question_mark", "close", show=False),
+        Binding("j", "scroll(1)", show=False),
+        Binding("k", "scroll(-1)", show=False),
+    ]
+
+    def __init__(self, title: str, text: Content):
+        super().__init__()
+        self.heading = title
+        self.text = text
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(classes="box") as box:
+            box.border_title = Content(self.heading)
+            box.border_subtitle = Content("esc closes")
+            yield Static(self.text, markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one(".box").focus()
+
+    def action_scroll(self, lines: int) -> None:
+        self.query_one(".box").scroll_relative(y=lines, animate=False)
+
+
+class Question(Dialog[str]):
+    """A question with a few answers: (key, words, value). The first one is the default."""
+
+    def __init__(self, title: str, question: Content, answers: list[tuple[str, str, str]]):
+        super().__init__()
+        self.heading = title
+        self.question = question
+        self.answers = answers
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="box") as box:
+            box.border_title = Content(self.heading)
+            box.border_subtitle = Content("esc cancels")
+            yield Static(self.question, markup=False)
+            yield OptionList(*[Option(_answer(key, words), id=value) for key, words, value in self.answers])
+
+    def on_mount(self) -> None:
+        options = self.query_one(OptionList)
+        options.highlighted = 0
+        options.focus()
+
+    def on_key(self, event: events.Key) -> None:
+        for key, _, value in self.answers:
+            if event.key == key:
+                event.stop()
+                self.dismiss(value)
+        if event.key in ("j", "k"):
+            options = self.query_one(OptionList)
+            options.action_cursor_down() if event.key == "j" else options.action_cursor_up()
+
+    @on(OptionList.OptionSelected)
+    def _selected(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(event.option.id or "")
+
+
+def _answer(key: str, words: str) -> Content:
+    return Content.assemble((f" {key} ", "bold $accent"), f" {words}")

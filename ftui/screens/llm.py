@@ -1,0 +1,333 @@
+"""The language-model screen: Dataset, Parameters, Run and Adapters, with real data from the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import DataTable, Static
+
+from engines.adapters import Adapter
+from engines.datasets import Dataset
+from engines.runs import Run
+from ftui.actions import LLM, PANES, Facts
+from ftui.screens.llm_jobs import Jobs
+from ftui.screens.place import Place
+from ftui.widgets.adapter_panel import AdapterPanel
+from ftui.widgets.dataset_panel import DatasetPanel
+from ftui.widgets.pane import Pane
+from ftui.widgets.pane_tabs import PaneTabs
+from ftui.widgets.run_panel import RunPanel
+from ftui.widgets.start_bar import StartBar
+
+if TYPE_CHECKING:
+    from engines.llm import LLMEngine
+    from ftui.widgets.params_panel import ParamsPanel
+
+WIDE = (110, 34)  # from this size on the panes stand side by side
+CHECK_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Lists:
+    """One look at the workspace."""
+
+    datasets: list[Dataset]
+    adapters: list[Adapter]
+    training: Run | None  # the newest that is active, else the newest
+    training_active: bool
+
+
+def look(engine: LLMEngine) -> Lists:
+    """Read the lists from disk; runs in a thread."""
+    trainings = engine.runs.list("train")
+    active = next((run for run in trainings if run.status().active), None)
+    newest = active or next(iter(trainings), None)
+    return Lists(engine.datasets.list(), engine.adapters.list(), newest, active is not None)
+
+
+class LLMScreen(Place):
+    """Four panes, side by side or one at a time. What they can do is in the panes and in `Jobs`."""
+
+    NAME = "llm"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs = Jobs(self)
+        self.dataset_panel = DatasetPanel(id="dataset")
+        self.run_panel = RunPanel(id="run")
+        self.adapter_panel = AdapterPanel(id="adapters")
+        self.placeholder = Static("loading…", id="params-loading", classes="pane", markup=False)
+        self.params: ParamsPanel | None = None
+        self.lists: Lists | None = None
+        self.zoomed = False
+        self.warnings: list[str] = []
+        self.refusal = ""  # why the engine would not start a training
+        self.wanted_dataset = ""
+        self._check_timer: Timer | None = None
+
+    def content(self) -> ComposeResult:
+        yield PaneTabs()
+        with Horizontal(id="columns"):
+            with Vertical(id="left", classes="column"):
+                yield self.dataset_panel
+                yield self.placeholder
+            with Vertical(id="right", classes="column"):
+                yield self.run_panel
+                yield self.adapter_panel
+        yield StartBar()
+
+    def on_mount(self) -> None:
+        self.pane = self.ftui.remembered.pane if self.ftui.remembered.pane in LLM else LLM[0]
+        self.wanted_dataset = self.ftui.remembered.dataset
+        for name, pane in self.panes.items():
+            pane.border_title = Content(PANES[name])
+        self.lay_out()
+        self.watch(self.app, "engine", self._begin)
+
+    # --- the engine's answers ---
+
+    def _begin(self, engine: LLMEngine | None) -> None:
+        if engine is not None and self.params is None:
+            self.ftui.in_background("last", engine.last_config, self._mount_params)
+            self.scan()
+            self._watch_disk(engine)
+
+    def _mount_params(self, last: object) -> None:
+        from engines.config import TrainConfig
+        from ftui.widgets.params_panel import ParamsPanel
+
+        panel = ParamsPanel(last if isinstance(last, TrainConfig) else None, id="params")
+        panel.border_title = Content(PANES["params"])
+        panel.set_class(self.placeholder.has_class("-hidden"), "-hidden")
+        self.query_one("#left").mount(panel, after=self.placeholder)
+
+    def on_params_panel_ready(self, event: ParamsPanel.Ready) -> None:
+        self.params = event.panel
+        self.placeholder.remove()
+        self.lay_out()
+        if self.pane == "params":
+            self.focus_pane()
+        self.check()
+
+    @work(exclusive=True, group="disk")
+    async def _watch_disk(self, engine: LLMEngine) -> None:
+        from engines.changes import changes
+
+        async for _ in changes(engine.workspace):
+            self.scan()
+
+    def scan(self) -> None:
+        """Look at the disk again; the old lists stay until the new ones are there."""
+        engine = self.ftui.engine
+        if engine is not None:
+            self.ftui.in_background("scan", lambda: look(engine), self._scanned)
+
+    def _scanned(self, lists: Lists) -> None:
+        first, self.lists = self.lists is None, lists
+        self.dataset_panel.show(lists.datasets)
+        if self.wanted_dataset in self.dataset_panel.datasets:
+            self.dataset_panel.choose(self.wanted_dataset)
+            self.wanted_dataset = ""
+        self.adapter_panel.show(lists.adapters)
+        self.ftui.active_adapter = self.adapter_panel.active
+        self._show_training(lists)
+        if not lists.datasets:
+            self.jobs.show_machine_in_pane()
+        if first or self.app.focused is None:
+            self.call_after_refresh(self.focus_pane)
+        self.check()
+
+    def _show_training(self, lists: Lists) -> None:
+        """A training that somebody else started takes the place of one that has ended."""
+        shown, newest = self.run_panel.run, lists.training
+        if newest is None:
+            return
+        newer = shown is None or newest.spec.get("created_at", 0) > shown.spec.get("created_at", 0)
+        if shown is None or (newer and lists.training_active and not self.facts().run_active):
+            self.run_panel.show(newest)
+
+    # --- what is about to start ---
+
+    @on(DatasetPanel.Chosen)
+    def _dataset_chosen(self, event: DatasetPanel.Chosen) -> None:
+        if event.dataset is not None and not self.wanted_dataset:
+            self.ftui.remembered.dataset = event.dataset.name
+        self.check()
+
+    def on_params_panel_changed(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Say soon whether a training makes sense with what is chosen now."""
+        self.show_start()
+        if self._check_timer is not None:
+            self._check_timer.stop()
+        self._check_timer = self.set_timer(CHECK_SECONDS, self._check_now)
+
+    def _check_now(self) -> None:
+        engine, dataset = self.ftui.engine, self.dataset_panel.dataset
+        config = self.params.form.config if self.params else None
+        if engine is None or dataset is None or config is None:
+            self._checked([])
+            return
+        self.ftui.in_background("check", lambda: engine.check(dataset, config), self._checked, self._refused)
+
+    def _checked(self, warnings: list[str]) -> None:
+        self.warnings, self.refusal = warnings, ""
+        self.show_start()
+
+    def _refused(self, error: Exception) -> None:
+        self.warnings = []
+        self.refusal = f"{error}. {getattr(error, 'next_step', '')}".strip()
+        self.show_start()
+
+    def show_start(self) -> None:
+        facts = self.facts()
+        problem = facts.problem or (self.refusal if facts.dataset else "")
+        self.query_one(StartBar).show(self.jobs.command(), problem, self.warnings if facts.dataset else [])
+        self.show_footer()
+
+    # --- facts ---
+
+    @property
+    def panes(self) -> dict[str, Widget]:
+        """By name. A placeholder stands for the parameters until the engine is loaded."""
+        params: Widget = self.params or self.placeholder
+        return {"dataset": self.dataset_panel, "params": params, "run": self.run_panel, "adapters": self.adapter_panel}
+
+    def facts(self) -> Facts:
+        run, adapter, dataset = self.run_panel.run, self.adapter_panel.adapter, self.dataset_panel.dataset
+        undo = self.ftui.undo_stack
+        return Facts(
+            place=self.NAME,
+            pane=self.pane,
+            loaded=self.ftui.engine is not None and self.params is not None,
+            busy=self.jobs.busy,
+            dataset=dataset.name if dataset else None,
+            preparing=self.dataset_panel.preparing is not None,
+            problem=self.params.form.problem if self.params else "",
+            run=run.name if run else None,
+            run_kind=run.kind if run else "",
+            run_state=self.run_panel.state,
+            adapter=adapter.name if adapter else None,
+            adapter_complete=adapter.complete if adapter else False,
+            active_adapter=self.adapter_panel.active,
+            undo=undo[-1][0] if undo else "",
+            searching=bool(self.run_panel.log_view.needle),
+        )
+
+    def owners(self) -> Iterable[object]:
+        return (self.panes[self.pane], self.jobs, self)
+
+    @on(RunPanel.Moved)
+    def _run_moved(self, event: RunPanel.Moved) -> None:
+        self.show_footer()
+        if event.before:
+            self.jobs.run_moved(event.run, event.state)
+            self.scan()
+
+    @on(DatasetPanel.Prepared)
+    def _prepared(self, event: DatasetPanel.Prepared) -> None:
+        self.jobs.prepared(event.run, event.status.state)
+
+    @on(Pane.DiskChanged)
+    def _disk_changed(self) -> None:
+        self.scan()
+
+    @on(DataTable.RowSelected)
+    def _row_entered(self, event: DataTable.RowSelected) -> None:
+        self.press("enter")
+
+    @on(DataTable.RowHighlighted)
+    def _row_moved(self) -> None:
+        self.show_footer()
+
+    # --- panes ---
+
+    def lay_out(self) -> None:
+        """Side by side where there is room; else, and when zoomed, the current pane alone."""
+        stacked = self.zoomed or self.size.width < WIDE[0] or self.size.height < WIDE[1]
+        panes = self.panes
+        self.set_class(stacked, "-stacked")
+        for name, pane in panes.items():
+            pane.set_class(name == self.pane, "-current")
+            pane.set_class(stacked and name != self.pane, "-hidden")
+        for column in self.query(".column"):
+            column.set_class(stacked and panes[self.pane] not in column.children, "-hidden")
+        self.query_one(PaneTabs).show(self.pane)
+
+    @on(PaneTabs.Clicked)
+    def _tab_clicked(self, event: PaneTabs.Clicked) -> None:
+        self.go_to(event.pane)
+
+    def go_to(self, pane: str) -> None:
+        self.enter(pane)
+        self.focus_pane()
+
+    def enter(self, pane: str) -> None:
+        """Make `pane` the current one."""
+        if pane != self.pane:
+            self.pane = pane
+            self.ftui.remembered.pane = pane
+            self.lay_out()
+        self.show_footer()
+
+    def focus_pane(self) -> None:
+        pane = self.panes[self.pane]
+        target = pane.target() if isinstance(pane, Pane) else pane
+        self.set_focus(target)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        for name, pane in self.panes.items():
+            if pane in event.widget.ancestors_with_self:
+                self.enter(name)
+
+    def on_resize(self, event: events.Resize) -> None:
+        super().on_resize(event)
+        self.lay_out()
+
+    def do_next_pane(self) -> None:
+        self._step(1)
+
+    def do_previous_pane(self) -> None:
+        self._step(-1)
+
+    def _step(self, step: int) -> None:
+        self.go_to(LLM[(LLM.index(self.pane) + step) % len(LLM)])
+
+    def do_zoom(self) -> None:
+        self.zoomed = not self.zoomed
+        self.lay_out()
+
+    def do_back(self) -> None:
+        """Out of an editor, a search, a preview; then out of the zoom."""
+        pane = self.panes[self.pane]
+        if isinstance(pane, Pane) and pane.leave():
+            return
+        if self.zoomed:
+            self.do_zoom()
+
+    def _move(self, where: str) -> None:
+        pane = self.panes[self.pane]
+        if isinstance(pane, Pane):
+            pane.move(where)
+
+    def do_down(self) -> None:
+        self._move("down")
+
+    def do_up(self) -> None:
+        self._move("up")
+
+    def do_top(self) -> None:
+        self._move("top")
+
+    def do_bottom(self) -> None:
+        self._move("bottom")

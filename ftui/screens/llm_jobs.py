@@ -1,0 +1,253 @@
+"""What can be started, stopped and looked at from the language-model screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textual.content import Content
+
+from engines.adapters import Adapter
+from engines.runs import Run
+from ftui import command_line
+from ftui.clean import clean
+from ftui.screens import confirm
+from ftui.screens.dialog import TextDialog
+
+if TYPE_CHECKING:
+    from engines.config import PrepareConfig
+    from engines.llm import LLMEngine
+    from ftui.app import FtuiApp
+    from ftui.screens.llm import LLMScreen
+
+DEMO_DATASET = "sample"
+PROMPTS = 2
+
+
+class Jobs:
+    """The actions that concern more than one pane. Each engine call that may take time is in the background."""
+
+    def __init__(self, screen: LLMScreen):
+        self.screen = screen
+        self.busy = ""  # what is being started just now
+        self._demo = False  # a preparation that the demo's training waits for
+        self._machine_asked = False
+
+    @property
+    def ftui(self) -> FtuiApp:
+        return self.screen.ftui
+
+    @property
+    def engine(self) -> LLMEngine:
+        assert self.ftui.engine is not None  # actions are blocked until it is loaded
+        return self.ftui.engine
+
+    def _launch(self, what: str, work: Any, then: Any) -> None:
+        """Start something; until the engine has answered nothing else is started."""
+        self.busy = f"{what}: wait a moment"
+
+        def done(value: Any) -> None:
+            self.busy = ""
+            then(value)
+            self.screen.show_footer()
+
+        def failed(error: Exception) -> None:
+            self.busy = ""
+            self.ftui.show_error(error)
+            self.screen.show_footer()
+
+        self.ftui.in_background("launch", work, done, failed)
+
+    # --- datasets ---
+
+    def do_open(self) -> None:
+        from ftui.screens.open_file import OpenFileScreen
+
+        self.screen.app.push_screen(OpenFileScreen(Path.cwd()), self._file_chosen)
+
+    def _file_chosen(self, path: Path | None) -> None:
+        from ftui.screens.prepare import PrepareScreen
+
+        if path is not None:
+            taken = set(self.screen.dataset_panel.datasets)
+            name = self.engine.dataset_name(path)
+            self.screen.app.push_screen(PrepareScreen(self.ftui.workspace.home, path, name, taken), self._prepare)
+
+    def _prepare(self, wish: tuple[Path, str, PrepareConfig] | None) -> None:
+        if wish is not None:
+            path, name, config = wish
+            self._launch("Opening", lambda: self.engine.prepare(path, config, name=name), self._preparing)
+
+    def _preparing(self, run: Run) -> None:
+        self.screen.go_to("dataset")
+        self.screen.dataset_panel.follow(run)
+
+    def prepared(self, run: Run, state: str) -> None:
+        """A preparation that this screen followed has ended."""
+        demo, self._demo = self._demo, False
+        if state == "done":
+            self.screen.wanted_dataset = run.name
+            if not demo:
+                self.ftui.say(f"✓ {run.name} is ready", "s starts a training with it.")
+            else:
+                self._start_demo()
+        elif state == "failed":
+            status = run.status()
+            self.ftui.say(f"✗ {run.name}: {status.cause}", status.next_step, severity="error")
+        self.screen.scan()
+
+    def do_demo(self) -> None:
+        if DEMO_DATASET in self.screen.dataset_panel.datasets:
+            self._start_demo()
+            return
+        from engines.config import PrepareConfig
+        from engines.llm import SAMPLE
+
+        self._demo = True
+        self._launch(
+            "Opening the sample",
+            lambda: self.engine.prepare(SAMPLE, PrepareConfig(), name=DEMO_DATASET),
+            self._preparing,
+        )
+
+    def _start_demo(self) -> None:
+        from engines.config import preset
+
+        if self.screen.params is not None:
+            self.screen.params.use_preset("demo")
+
+        def start() -> Run:
+            return self.engine.train(self.engine.datasets.get(DEMO_DATASET), preset("demo"))
+
+        self._launch("Starting the demo", start, self._started)
+
+    # --- trainings ---
+
+    def command(self) -> str:
+        """What `s` does, as a command; empty if it cannot be done."""
+        params, dataset = self.screen.params, self.screen.dataset_panel.dataset
+        if params is None or dataset is None or params.form.problem:
+            return ""
+        form = params.form
+        return command_line.train(
+            self.ftui.workspace.home, dataset.name, params.preset, form.differences, params.adapter_name
+        )
+
+    def do_start(self) -> None:
+        params, dataset = self.screen.params, self.screen.dataset_panel.dataset
+        config = params.form.config if params else None
+        if params is not None and config is not None and dataset is not None:
+            name = params.adapter_name or None
+            self._launch("Starting", lambda: self.engine.train(dataset, config, name=name), self._started)
+
+    def _started(self, run: Run) -> None:
+        self.screen.run_panel.show(run)
+        self.screen.go_to("run")
+
+    def do_stop(self) -> None:
+        preparing = self.screen.dataset_panel.preparing
+        run = preparing if preparing is not None and self.screen.pane == "dataset" else self.screen.run_panel.run
+        if run is not None:
+            what = "it saves a checkpoint, then ends" if run.kind == "train" else "it ends soon"
+            self.ftui.in_background(
+                "stop", lambda: self.engine.stop(run), lambda _: self.ftui.say(f"Stopping {run.name}: {what}")
+            )
+
+    def do_resume(self) -> None:
+        run = self.screen.run_panel.run
+        if run is not None:
+            self._launch("Resuming", lambda: self.engine.resume(run), lambda _: self.screen.go_to("run"))
+
+    def do_runs(self) -> None:
+        from ftui.screens.runs import RunsScreen
+
+        def chosen(run: Run | None) -> None:
+            if run is not None:
+                self._started(run)
+
+        self.screen.app.push_screen(RunsScreen(self.engine), chosen)
+
+    def run_moved(self, run: Run, state: str) -> None:
+        """The run that is shown has another state."""
+        if state == "done":
+            self.ftui.say(f"✓ {run.name} is done")
+        elif state in ("failed", "lost"):
+            self.ftui.say(f"✗ {run.name}: {run.status().cause or state}", run.status().next_step, severity="error")
+        if state == "done" and run.kind == "evaluate":
+            self._show_evaluation(run)
+
+    # --- evaluation ---
+
+    def do_evaluate(self) -> None:
+        adapter = self.screen.adapter_panel.adapter
+        if adapter is not None:
+            self._launch("Evaluating", lambda: self._evaluate(adapter), self._started)
+
+    def _evaluate(self, adapter: Adapter) -> Run:
+        """On the held-out part, with the first questions of the dataset as prompts; runs in a thread."""
+        dataset = self.engine.datasets.get(adapter.dataset.removesuffix(".jsonl").removesuffix("_dataset"))
+        dialogs = self.engine.datasets.preview(dataset, 0, PROMPTS)
+        prompts = [next((turn["content"] for turn in dialog if turn["role"] == "user"), "") for dialog in dialogs]
+        return self.engine.evaluate(adapter, [prompt for prompt in prompts if prompt], dataset=dataset)
+
+    def _show_evaluation(self, run: Run) -> None:
+        from ftui.widgets.evaluation import draw
+
+        self.screen.app.push_screen(TextDialog(f"Evaluation of {clean(run.name)}", draw(run.result())))
+
+    # --- the machine, the clipboard, the trash ---
+
+    def do_machine(self) -> None:
+        from ftui.widgets.machine import report
+
+        def show(found: dict[str, Any]) -> None:
+            self.screen.app.push_screen(TextDialog("This machine", report(found)))
+
+        self.ftui.in_background("doctor", self.engine.doctor, show)
+
+    def show_machine_in_pane(self) -> None:
+        """What was found here, in the empty Dataset pane."""
+        from ftui.widgets.machine import first_run
+
+        panel = self.screen.dataset_panel
+        if not self._machine_asked:
+            self._machine_asked = True
+            panel.show_machine(Content.styled("looking at this machine…", "$foreground-muted"))
+        self.ftui.in_background("doctor", self.engine.doctor, lambda found: panel.show_machine(first_run(found)))
+
+    def do_copy(self) -> None:
+        self.screen.app.copy_to_clipboard(self.command())
+        self.ftui.say("Copied", self.command())
+
+    def do_undo(self) -> None:
+        name, restore = self.ftui.undo_stack.pop()
+
+        def restored(_: object) -> None:
+            self.ftui.say(f"{name} is back")
+            self.screen.scan()
+
+        self.ftui.in_background("undo", restore, restored)
+
+    # --- leaving ---
+
+    def do_quit(self) -> None:
+        """Leave at once, or ask what shall become of a training; it goes on in any case but one."""
+        run = self._running()
+        if run is None:
+            self.screen.app.exit()
+            return
+        chosen = run
+
+        def answered(answer: str | None) -> None:
+            if answer == "detach":
+                self.screen.app.exit()
+            elif answer == "stop":
+                self.ftui.in_background("stop", lambda: self.engine.stop(chosen), lambda _: self.screen.app.exit())
+
+        self.screen.app.push_screen(confirm.leave(run.name), answered)
+
+    def _running(self) -> Run | None:
+        if self.screen.facts().run_active:
+            return self.screen.run_panel.run
+        lists = self.screen.lists
+        return lists.training if lists is not None and lists.training_active else None

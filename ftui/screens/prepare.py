@@ -1,0 +1,117 @@
+"""How a chosen file becomes a dataset: its name and the parameters, with the command that does the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from engines.config import PrepareConfig
+from engines.errors import UserError
+from engines.workspace import check_name
+from ftui import command_line
+from ftui.clean import clean_line
+from ftui.screens.dialog import Dialog
+from ftui.widgets.config_form import ConfigForm, FieldRow, FieldSpec
+
+NAME = FieldSpec("name", "Name", "What the dataset is called in the workspace", "", "text", (), "")
+KEYS = "j and k move, enter edits, s starts, esc cancels"
+
+
+class PrepareScreen(Dialog[tuple[Path, str, PrepareConfig]]):
+    """Answers with the path, the dataset's name and the parameters."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "start", show=False),
+        Binding("enter", "edit", show=False),
+        Binding("backspace", "reset", show=False),
+        Binding("j,down", "move(1)", show=False),
+        Binding("k,up", "move(-1)", show=False),
+        Binding("y", "copy", show=False),
+    ]
+    DEFAULT_CSS = """
+    PrepareScreen ConfigForm { height: auto; max-height: 16; }
+    PrepareScreen #prepare-help { color: $foreground-muted; height: 2; padding: 0 1; }
+    PrepareScreen #prepare-command { height: auto; max-height: 5; padding: 0 1; }
+    """
+
+    def __init__(self, home: Path, path: Path, name: str, taken: set[str]):
+        super().__init__()
+        self.home = home
+        self.path = path
+        self.taken = taken
+        self.form = ConfigForm(PrepareConfig, PrepareConfig(), {NAME: name})
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="box") as box:
+            box.border_title = Content(f"Make a dataset from {clean_line(self.path.name)}")
+            box.border_subtitle = Content(KEYS)
+            yield self.form
+            yield Static("", id="prepare-help", markup=False)
+            yield Static("", id="prepare-command", markup=False)
+
+    def on_mount(self) -> None:
+        self.form.query(FieldRow).first().focus()
+        self._changed()
+
+    @property
+    def dataset_name(self) -> str:
+        return str(self.form.extras["name"])
+
+    def _problem(self) -> str:
+        try:
+            check_name(self.dataset_name, "a dataset")
+        except UserError as error:
+            return f"{error.cause}. {error.next_step}"
+        return self.form.problem
+
+    @on(ConfigForm.Changed)
+    @on(ConfigForm.ExtraChanged)
+    def _changed(self) -> None:
+        problem = self._problem()
+        if problem:
+            text = Content.styled(f"✗ {clean_line(problem)}", "$text-error")
+        else:
+            text = Content.assemble(("s ", "bold $accent"), ("$ ", "$foreground-muted"), clean_line(self.command()))
+            if self.dataset_name in self.taken:
+                text += Content.styled(f"\n⚠ this replaces the dataset {clean_line(self.dataset_name)}", "$text-warning")
+        self.query_one("#prepare-command", Static).update(text)
+
+    @on(ConfigForm.Described)
+    def _described(self, event: ConfigForm.Described) -> None:
+        self.query_one("#prepare-help", Static).update(Content(event.text))
+
+    def command(self) -> str:
+        return command_line.prepare(self.home, self.path, self.dataset_name, self.form.differences)
+
+    def action_start(self) -> None:
+        config = self.form.config
+        if self._problem() or config is None:
+            self.notify(self._problem(), severity="warning", markup=False)
+            return
+        self.dismiss((self.path, self.dataset_name, config))
+
+    def action_edit(self) -> None:
+        row = self.form.row()
+        if row is not None:
+            row.edit()
+
+    def action_reset(self) -> None:
+        self.form.reset()
+
+    def action_move(self, step: int) -> None:
+        self.form.move(step)
+
+    def action_copy(self) -> None:
+        self.app.copy_to_clipboard(self.command())
+        self.notify("Copied", markup=False)
+
+    def action_close(self) -> None:
+        if not self.form.leave():
+            self.dismiss(None)

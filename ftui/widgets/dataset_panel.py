@@ -1,0 +1,210 @@
+"""The Dataset pane: which datasets there are, what is in the chosen one, a look at its dialogs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import DataTable, Static
+
+from engines.datasets import Dataset
+from engines.runs import Run, RunStatus
+from ftui.clean import clean, clean_line
+from ftui.follower import Follower
+from ftui.format import UNKNOWN, count, date, size
+from ftui.screens import confirm
+from ftui.widgets import run_figures
+from ftui.widgets.list_table import ListTable
+from ftui.widgets.pane import Pane
+from ftui.widgets.preview import PAGE, Dialogs, Preview
+
+REASONS = 3  # why messages were left out: so many are named
+
+
+class DatasetPanel(Pane, can_focus=True):
+    """A list, the statistics of the chosen row, and a page of its dialogs. Empty: what this machine has."""
+
+    DEFAULT_CSS = """
+    DatasetPanel #dataset-list { max-height: 6; }
+    DatasetPanel #preparing { height: auto; padding: 0 1; display: none; }
+    DatasetPanel #preparing.-shown { display: block; }
+    DatasetPanel #statistics { height: auto; padding: 0 1; }
+    DatasetPanel Preview { height: 1fr; min-height: 3; padding: 0 1; border-top: solid $foreground 30%; }
+    DatasetPanel Preview:focus { border-top: heavy $accent; }
+    DatasetPanel.-empty #dataset-list, DatasetPanel.-empty Preview { display: none; }
+    """
+
+    class Chosen(Message):
+        """Another dataset is under the cursor (or none)."""
+
+        def __init__(self, dataset: Dataset | None):
+            super().__init__()
+            self.dataset = dataset
+
+    class Prepared(Message):
+        """A preparation has ended."""
+
+        def __init__(self, run: Run, status: RunStatus):
+            super().__init__()
+            self.run = run
+            self.status = status
+
+    def __init__(self, *, id: str | None = None):
+        super().__init__(id=id, classes="pane -empty")
+        self.datasets: dict[str, Dataset] = {}
+        self.dataset: Dataset | None = None
+        self.preparing: Run | None = None
+        self.first = 0  # the first dialog of the page
+        self.table = ListTable(("name", "dialogs", "size", "date"), id="dataset-list")
+        self.preparation = Static("", id="preparing", markup=False)
+        self.statistics = Static(Content.styled("looking…", "$foreground-muted"), id="statistics", markup=False)
+        self.preview = Preview(id="preview")
+
+    def compose(self) -> ComposeResult:
+        yield self.table
+        yield self.preparation
+        yield self.statistics
+        yield self.preview
+
+    # --- the list ---
+
+    def show(self, datasets: list[Dataset]) -> None:
+        """The datasets on disk, newest first."""
+        self.datasets = {dataset.name: dataset for dataset in datasets}
+        self.set_class(not datasets, "-empty")
+        rows = [(item.name, (item.name, count(item.dialogs), size(item.size), date(item.modified_at))) for item in datasets]
+        self.table.fill(rows)
+        self._take(self.table.chosen)
+
+    def choose(self, name: str) -> None:
+        self.table.choose(name)
+        self._take(self.table.chosen)
+
+    @on(DataTable.RowHighlighted)
+    def _highlighted(self, event: DataTable.RowHighlighted) -> None:
+        event.stop()
+        self._take(self.table.chosen)
+
+    def _take(self, name: str | None) -> None:
+        dataset = self.datasets.get(name) if name else None
+        if dataset == self.dataset and dataset is not None:
+            return
+        self.dataset = dataset
+        if dataset is not None:
+            self.statistics.update(statistics(dataset))
+            self._turn_to(0)
+        self.post_message(self.Chosen(dataset))
+
+    def show_machine(self, content: Content) -> None:
+        """What stands here while there is no dataset."""
+        if not self.datasets:
+            self.statistics.update(content)
+
+    # --- the dialogs ---
+
+    def target(self) -> Widget:
+        return self.table if self.datasets else self
+
+    def leave(self) -> bool:
+        if not self.preview.has_focus:
+            return False
+        self.table.focus()
+        return True
+
+    def do_read(self) -> None:
+        self.preview.focus()
+
+    def do_next_page(self) -> None:
+        self._turn_to(self.first + PAGE)
+
+    def do_previous_page(self) -> None:
+        self._turn_to(max(0, self.first - PAGE))
+
+    def _turn_to(self, first: int) -> None:
+        dataset = self.dataset
+        if dataset is None or (first and dataset.dialogs is not None and first >= dataset.dialogs):
+            return
+
+        def show(dialogs: Dialogs) -> None:
+            if dataset is self.dataset and (dialogs or not first):
+                self.first = first
+                self.preview.show(dialogs, first, dataset.dialogs)
+
+        self.ftui.in_background("preview", lambda: self.engine.datasets.preview(dataset, first, PAGE), show)
+
+    def do_delete(self) -> None:
+        dataset = self.dataset
+        if dataset is None:
+            return
+
+        def answered(answer: str | None) -> None:
+            if answer == "yes":
+                self.ftui.in_background("delete", lambda: self.engine.datasets.delete(dataset.name), deleted)
+
+        def deleted(trashed: Path) -> None:
+            self.ftui.undo_stack.append((dataset.name, lambda: self.engine.workspace.restore(trashed)))
+            self.ftui.say(f"{dataset.name} is in the trash", "u brings it back.")
+            self.post_message(self.DiskChanged())
+
+        self.app.push_screen(confirm.delete("dataset", dataset.name, "Its report is not kept."), answered)
+
+    # --- a preparation ---
+
+    @work(exclusive=True, group="prepare-follow")
+    async def follow(self, run: Run) -> None:
+        """Show how far the preparation is, until it ends."""
+        self.preparing = run
+        line = self.preparation
+        line.add_class("-shown")
+        follower = Follower(run)
+        async for move in follower.moves():
+            line.update(run_figures.head(run, move.status, follower.progress, self.size.width))
+            if move.status.ended:
+                break
+        self.preparing = None
+        line.set_class(move.status.state == "failed", "-shown")
+        if move.status.state == "failed":
+            line.update(run_figures.failure(run, move.status) or "")
+        self.post_message(self.Prepared(run, move.status))
+
+
+def statistics(dataset: Dataset) -> Content:
+    """What the preparation counted."""
+    report = dataset.report
+    if not report:
+        return Content.styled(f"{size(dataset.size)}; made elsewhere, so nothing was counted", "$foreground-muted")
+    owner = report.get("owner") or {}
+    lines = [
+        _line("dialogs", f"{_number(report, 'dialogs')} with {_number(report, 'turns')} turns"),
+        _line("from", f"{_number(report, 'conversations')} conversations, {_number(report, 'messages_read')} messages"),
+    ]
+    if owner.get("name"):
+        lines.append(_line("owner", str(owner["name"])))
+    lines.append(_line("left out", _dropped(report.get("dropped"))))
+    fixed = f"{_number(report, 'repaired')} repaired, {_number(report, 'lost')} lost, "
+    lines.append(_line("mended", f"{fixed}{_number(report, 'shortened')} shortened"))
+    return Content("\n").join(lines)
+
+
+def _line(label: str, text: str) -> Content:
+    return Content.assemble((f"{label:<9}", "$foreground-muted"), clean_line(clean(text)))
+
+
+def _number(report: dict[str, Any], key: str) -> str:
+    value = report.get(key)
+    return count(value) if isinstance(value, int | float) else UNKNOWN
+
+
+def _dropped(dropped: object) -> str:
+    if not isinstance(dropped, dict):
+        return "nothing"
+    counted = [(reason, number) for reason, number in dropped.items() if isinstance(number, int) and number]
+    counted.sort(key=lambda item: -item[1])
+    words = [f"{count(number)} {str(reason).replace('_', ' ')}" for reason, number in counted[:REASONS]]
+    rest = sum(number for _, number in counted[REASONS:])
+    return ", ".join([*words, f"{count(rest)} others"] if rest else words) or "nothing"

@@ -1,0 +1,55 @@
+"""What the four panes of the language-model screen have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from textual.containers import Vertical
+from textual.message import Message
+from textual.widget import Widget
+
+if TYPE_CHECKING:
+    from engines.llm import LLMEngine
+    from ftui.app import FtuiApp
+
+MOVES = {  # what a widget may call the move
+    "down": ("action_cursor_down", "action_scroll_down"),
+    "up": ("action_cursor_up", "action_scroll_up"),
+    "top": ("action_first", "action_scroll_home"),
+    "bottom": ("action_last", "action_scroll_end"),
+}
+
+
+class Pane(Vertical):
+    """A pane carries out the actions that are its own, by `do_<name>`."""
+
+    DEFAULT_CSS = "Pane { height: 1fr; }"
+
+    class DiskChanged(Message):
+        """This pane changed something on disk: look again."""
+
+    @property
+    def ftui(self) -> FtuiApp:
+        return cast("FtuiApp", self.app)
+
+    @property
+    def engine(self) -> LLMEngine:
+        assert self.ftui.engine is not None  # actions are blocked until it is loaded
+        return self.ftui.engine
+
+    def target(self) -> Widget:
+        """The widget that takes the keys when the pane is entered."""
+        raise NotImplementedError
+
+    def leave(self) -> bool:
+        """One level out. False if this pane has no level left."""
+        return False
+
+    def move(self, where: str) -> None:
+        """down, up, top or bottom, for the widget in focus."""
+        widget = self.app.focused if self.app.focused in self.query("*") else self.target()
+        for name in MOVES[where]:
+            method = getattr(widget, name, None)
+            if method is not None:
+                method()
+                return

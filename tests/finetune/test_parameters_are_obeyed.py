@@ -1,0 +1,178 @@
+"""Every training parameter that a form shows changes the run: each is set, and seen in the real trainer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample_rows import dialog_rows, write_dataset
+
+from engines.config import TrainConfig, build
+from engines.errors import UserError
+from finetune import base_model, train
+
+START = {
+    "base_model": "tiny",
+    "gradient_accumulation_steps": 2,
+    "precision": "fp32",
+    "quantization": "none",
+    "gradient_checkpointing": False,
+    "device": "cpu",
+}
+
+
+class Built:
+    """The trainer that a configuration leads to."""
+
+    def __init__(self, values: dict[str, Any], model: Path, dataset: Path, folder: Path):
+        config = build(TrainConfig, {**START, **values})
+        tokenizer = base_model.load_tokenizer(str(model))
+        self.parts = train.encode_parts(dataset, tokenizer, config)
+        precision = base_model.choose_precision(config.precision, "cpu")
+        arguments = train.training_arguments(config, "cpu", precision, folder, bool(self.parts[1].input_ids))
+        quantization = base_model.choose_quantization(config.quantization, "cpu")
+        loaded = base_model.load_model(str(model), "cpu", precision, quantization)
+        train.set_seed(config)
+        self.trainer = train.build_trainer(loaded, tokenizer, config, arguments, self.parts, "data")
+        self.args = self.trainer.args
+        self.lora = self.trainer.model.peft_config["default"]
+
+    def first_rows(self) -> Any:
+        return next(iter(self.trainer.get_train_dataloader()))["input_ids"].tolist()
+
+    def adapted_layers(self) -> set[str]:
+        return {
+            name.split(".lora_A")[0].rsplit(".", 1)[-1]
+            for name, _ in self.trainer.model.named_parameters()
+            if "lora_A" in name
+        }
+
+    def learning_rates(self, steps: int) -> list[float]:
+        self.trainer.create_optimizer_and_scheduler(steps)
+        rates = []
+        for _ in range(steps):
+            rates.append(self.trainer.optimizer.param_groups[0]["lr"])
+            self.trainer.optimizer.step()
+            self.trainer.lr_scheduler.step()
+        return rates
+
+    def after_a_step(self) -> Any:
+        """The base model, once training has begun."""
+        self.args.max_steps = 1
+        self.trainer.train()
+        return self.trainer.model.base_model.model
+
+    def dtype(self) -> str:
+        return str(next(p for name, p in self.trainer.model.named_parameters() if "embed_tokens" in name).dtype)
+
+
+def argmax(values: list[float]) -> int:
+    return values.index(max(values))
+
+
+# field: (a changed value, what is looked at in the trainer, what must be seen there)
+SEEN: dict[str, tuple[Any, Callable[[Built], Any], Any]] = {
+    "lora_rank": (4, lambda b: next(p.shape[0] for n, p in b.trainer.model.named_parameters() if "lora_A" in n), 4),
+    "lora_alpha": (
+        32,
+        lambda b: b.trainer.model.base_model.model.model.layers[0].self_attn.q_proj.scaling["default"],
+        4.0,
+    ),
+    "lora_dropout": (
+        0.25,
+        lambda b: b.trainer.model.base_model.model.model.layers[0].self_attn.q_proj.lora_dropout["default"].p,
+        0.25,
+    ),
+    "target_modules": (["o_proj", "up_proj"], lambda b: b.adapted_layers(), {"o_proj", "up_proj"}),
+    "batch_size": (4, lambda b: len(b.first_rows()), 4),
+    "gradient_accumulation_steps": (8, lambda b: b.args.gradient_accumulation_steps, 8),
+    "learning_rate": (5e-4, lambda b: max(b.learning_rates(10)), 5e-4),
+    "num_epochs": (3, lambda b: b.args.num_train_epochs, 3),
+    "max_steps": (7, lambda b: b.args.max_steps, 7),
+    "max_seq_length": (60, lambda b: max(map(len, b.parts[0].input_ids)) <= 60, True),
+    "warmup_ratio": (0.5, lambda b: argmax(b.learning_rates(10)), 5),
+    "weight_decay": (
+        0.2,
+        lambda b: (
+            (b.learning_rates(1), {group["weight_decay"] for group in b.trainer.optimizer.param_groups})[1] >= {0.2}
+        ),
+        True,
+    ),
+    "gradient_checkpointing": (True, lambda b: b.after_a_step().is_activation_checkpointing, True),
+    "precision": ("bf16", lambda b: (b.dtype(), b.args.bf16), ("torch.bfloat16", True)),
+    "quantization": (
+        "nf4",
+        lambda b: type(b.trainer.model.base_model.model.model.layers[0].mlp.up_proj).__name__,
+        "Linear4bit",
+    ),
+    "logging_steps": (5, lambda b: b.args.logging_steps, 5),
+    "save_steps": (3, lambda b: (b.args.save_steps, b.args.eval_steps), (3, 3)),
+    "eval_share": (0.25, lambda b: (len(b.parts[0].input_ids), len(b.parts[1].input_ids)), (30, 10)),
+}
+SEEN_ELSEWHERE = {"seed", "base_model", "device"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = dialog_rows(40)
+    rows[0]["messages"] = rows[0]["messages"] * 4  # one long dialog, for the max length
+    return write_dataset(tmp_path_factory.mktemp("data") / "d_dataset.jsonl", rows)
+
+
+def test_every_field_is_looked_at() -> None:
+    assert set(SEEN) | SEEN_ELSEWHERE == set(TrainConfig.model_fields)
+
+
+@pytest.mark.parametrize("field", sorted(SEEN))
+def test_parameter(field: str, tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    value, look, expected = SEEN[field]
+    assert look(Built({field: value}, tiny_model, data, tmp_path)) == expected
+    if field != "max_seq_length":
+        assert look(Built({}, tiny_model, data, tmp_path)) != expected
+
+
+def test_seed_changes_the_order_and_the_first_weights(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    def seen(seed: int) -> tuple[Any, float]:
+        built = Built({"seed": seed, "batch_size": 4}, tiny_model, data, tmp_path)
+        weight = next(p for n, p in built.trainer.model.named_parameters() if "lora_A" in n)
+        return built.first_rows(), float(weight.detach().abs().sum())
+
+    assert seen(1) == seen(1)
+    assert seen(1)[0] != seen(2)[0] and seen(1)[1] != seen(2)[1]
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU, so asking for one is right")
+    with pytest.raises(UserError, match="0 GPUs"):
+        base_model.choose_device("cuda:0")
+
+
+def test_base_model_is_the_one_loaded(tiny_model: Path, embedded_model: Path) -> None:
+    small = base_model.load_model(str(tiny_model), "cpu", "fp32")
+    assert small.config.hidden_size == 32
+    assert base_model.identity(str(tiny_model)) != base_model.identity(str(embedded_model))
+
+
+def test_the_config_file_is_read_and_checked(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text(json.dumps({"lora_rank": 3}))
+    assert train.read_config(tmp_path / "c.json").lora_rank == 3
+    (tmp_path / "c.json").write_text("{")
+    with pytest.raises(UserError, match="cannot be read"):
+        train.read_config(tmp_path / "c.json")
+
+
+def test_more_space_than_there_is_is_refused_before_the_first_step(
+    tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = Built({}, tiny_model, data, tmp_path)
+    free = argparse.Namespace(free=1 << 20)
+    monkeypatch.setattr(train.shutil, "disk_usage", lambda _: free)
+    with pytest.raises(UserError, match="checkpoints need"):
+        train.check_disk(built.trainer, tmp_path)

@@ -1,0 +1,121 @@
+"""Rows as the model sees them: what is learned, what is held out, what is cut and counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample_rows import dialog_rows, write_dataset
+
+from engines.errors import UserError
+from finetune import rows
+from finetune.rows import IGNORED, Dialog, encode, read_dialogs, split
+
+
+@pytest.fixture(scope="module")
+def tokenizer(embedded_model: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(embedded_model)
+
+
+def talk(*contents: str, conversation: str = "0") -> Dialog:
+    roles = ("user", "assistant")
+    return Dialog([{"role": roles[i % 2], "content": text} for i, text in enumerate(contents)], conversation)
+
+
+def test_only_answers_with_their_end_of_turn_are_learned(tokenizer: Any) -> None:
+    encoded = encode([talk("Hello there", "hi ~", "And you?", "fine .. thanks ~")], tokenizer, 512)
+    learned = [label for label in encoded.labels[0] if label != IGNORED]
+    assert tokenizer.decode(learned) == "hi ~<|im_end|>fine .. thanks ~<|im_end|>"
+    assert learned.count(tokenizer.convert_tokens_to_ids("<|im_end|>")) == 2
+    assert encoded.learned_tokens == len(learned)
+
+
+def test_the_rendering_is_the_templates_own(tokenizer: Any) -> None:
+    dialog = talk("Привет, как дела?", "нормально .. а ты? ~")
+    encoded = encode([dialog], tokenizer, 512)
+    assert encoded.input_ids[0] == tokenizer.apply_chat_template(dialog.messages, return_dict=True)["input_ids"]
+
+
+def test_the_tokens_of_an_answer_are_those_that_generation_would_produce(tokenizer: Any) -> None:
+    dialog = talk("Hello", "hi there ~")
+    encoded = encode([dialog], tokenizer, 512)
+    prompt = tokenizer.apply_chat_template(dialog.messages[:1], add_generation_prompt=True, return_dict=True)[
+        "input_ids"
+    ]
+    assert encoded.input_ids[0][: len(prompt)] == prompt
+    assert all(label == IGNORED for label in encoded.labels[0][: len(prompt)])
+    assert encoded.labels[0][len(prompt)] != IGNORED
+
+
+def test_a_long_dialog_loses_whole_turns_and_is_counted(tokenizer: Any) -> None:
+    long = talk(*["word " * 20] * 8)
+    encoded = encode([long, talk("a", "b")], tokenizer, 120)
+    assert (encoded.shortened, encoded.dropped, len(encoded.input_ids)) == (1, 0, 2)
+    assert len(encoded.input_ids[0]) <= 120
+    learned = [label for label in encoded.labels[0] if label != IGNORED]
+    assert tokenizer.decode(learned).endswith("<|im_end|>")
+
+
+def test_a_dialog_whose_first_answer_does_not_fit_is_dropped_and_counted(tokenizer: Any) -> None:
+    encoded = encode([talk("word " * 300, "yes")], tokenizer, 64)
+    assert (encoded.dropped, encoded.input_ids) == (1, [])
+
+
+def test_the_split_keeps_conversations_whole_and_is_stable() -> None:
+    dialogs = [talk("q", "a", conversation=f"c{i // 3}") for i in range(300)]
+    train, held_out = split(dialogs, 0.1)
+    names = {dialog.conversation for dialog in held_out}
+    assert len(names) == 10 and not names & {dialog.conversation for dialog in train}
+    assert len(train) + len(held_out) == 300
+    assert names <= {dialog.conversation for dialog in split(dialogs, 0.2)[1]}
+    assert names == {dialog.conversation for dialog in split(list(reversed(dialogs)), 0.1)[1]}
+    assert split(dialogs, 0)[1] == []
+
+
+def test_a_small_dataset_still_holds_something_out() -> None:
+    dialogs = [talk("q", "a", conversation=str(i)) for i in range(4)]
+    train, held_out = split(dialogs, 0.1)
+    assert (len(train), len(held_out)) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ('{"messages": [{"role": "user"}]}', "line 1"),
+        ('{"role": "assistant": "x"}', "line 1 is not JSON"),
+        ("[1]", "line 1"),
+        ('{"messages": [{"role": "user", "content": "x"}]}', "no assistant turn"),
+        ("", "no assistant turn"),
+        ('{"messages": ' + "[" * 100000, "line 1 is not JSON"),
+    ],
+)
+def test_a_broken_file_is_explained(tmp_path: Path, text: str, part: str) -> None:
+    (tmp_path / "d.jsonl").write_text(text)
+    with pytest.raises(UserError) as raised:
+        read_dialogs(tmp_path / "d.jsonl")
+    assert part in raised.value.cause and raised.value.next_step
+
+
+def test_a_missing_and_a_binary_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        read_dialogs(tmp_path / "none.jsonl")
+    (tmp_path / "d.jsonl").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="UTF-8"):
+        read_dialogs(tmp_path / "d.jsonl")
+
+
+def test_the_fingerprint_follows_the_bytes(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path / "d.jsonl", dialog_rows(3))
+    first = rows.fingerprint(path)
+    write_dataset(path, dialog_rows(4))
+    assert rows.fingerprint(path) != first and len(first) == 16
+
+
+def test_a_row_without_a_conversation_is_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_text("".join(json.dumps({"messages": row["messages"]}) + "\n" for row in dialog_rows(3)))
+    assert [dialog.conversation for dialog in read_dialogs(path)] == ["1", "2", "3"]

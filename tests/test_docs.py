@@ -1,0 +1,69 @@
+"""The documents are true: tables made from the models, files and commands that exist.
+
+`FTUI_UPDATE_DOCS=1 pytest tests/test_docs.py` writes docs/parameters.md anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from engines.config import PRESETS, JobConfig, PrepareConfig, TrainConfig
+from engines.errors import EXIT_CODES
+
+ROOT = Path(__file__).resolve().parent.parent
+HEADER = "# Parameters\n\nMade from the models in `engines/config.py`; a flag is the name with dashes.\n"
+
+
+def plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def parameter_table(model: type[JobConfig]) -> str:
+    rows = ["| name | default | unit | bounds or choices | meaning |", "|---|---|---|---|---|"]
+    for name, schema in model.model_json_schema()["properties"].items():
+        default = schema["default"]
+        shown = "empty" if default == "" else ", ".join(default) if isinstance(default, list) else plain(default)
+        signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+        bounds = ", ".join(f"{sign} {schema[key]}" for key, sign in signs.items() if key in schema)
+        bounds = bounds or ", ".join(map(str, schema.get("enum", [])))
+        rows.append(f"| `{name}` | {shown} | {schema.get('unit', '')} | {bounds} | {schema['description']} |")
+    return "\n".join(rows)
+
+
+def preset_table() -> str:
+    names = [
+        field for field in TrainConfig.model_fields if len({plain(getattr(p, field)) for p in PRESETS.values()}) > 1
+    ]
+    rows = ["| parameter | " + " | ".join(PRESETS) + " |", "|---|" + "---|" * len(PRESETS)]
+    rows += [f"| `{name}` | " + " | ".join(plain(getattr(p, name)) for p in PRESETS.values()) + " |" for name in names]
+    return "\n".join(rows)
+
+
+def test_the_parameter_tables_are_those_of_the_models() -> None:
+    text = (
+        f"{HEADER}\n## Training (`ftui llm train`)\n\n{parameter_table(TrainConfig)}\n"
+        f"\n## Presets, where they differ\n\n{preset_table()}\n"
+        f"\n## Preparing a dataset (`ftui llm prepare`)\n\n{parameter_table(PrepareConfig)}\n"
+    )
+    path = ROOT / "docs" / "parameters.md"
+    if os.environ.get("FTUI_UPDATE_DOCS"):
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text, "run FTUI_UPDATE_DOCS=1 pytest tests/test_docs.py"
+
+
+def test_the_exit_codes_are_documented() -> None:
+    text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    for code in {*EXIT_CODES.values(), 0, 130}:
+        assert f"\n| {code} | " in text
+
+
+def test_every_file_and_link_that_the_documents_name_exists() -> None:
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        text = document.read_text(encoding="utf-8")
+        for link in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"
+        for path in re.findall(r"`((?:ftui|engines|finetune|tests|benchmarks|docs)/[\w./]+\.\w+)`", text):
+            if not path.startswith("finetune/adapters"):
+                assert (ROOT / path).exists(), f"{document.name}: {path}"

@@ -1,0 +1,98 @@
+"""The Dataset pane: open a file, prepare it for real, look at what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engines.llm import SAMPLE, LLMEngine
+from ftui.screens.open_file import OpenFileScreen
+from ftui.screens.prepare import PrepareScreen
+from tests.tui.conftest import add_dataset, opened
+
+
+async def test_first_run_says_what_is_here_and_which_keys(engine: LLMEngine) -> None:
+    async with opened(engine) as ui:
+        await ui.until(lambda: ui.shows("No dataset yet", "open a chat export", "run the demo", "memory", "disk"))
+        assert ui.shows("CPU") or ui.app.device
+
+
+async def test_a_file_is_opened_prepared_and_shown(engine: LLMEngine, tmp_path: Path) -> None:
+    folder = tmp_path / "My chats"
+    folder.mkdir()
+    (folder / "result.json").write_bytes(SAMPLE.read_bytes())
+    async with opened(engine) as ui:
+        await ui.press("o")
+        await ui.until(lambda: isinstance(ui.app.screen, OpenFileScreen))
+        await ui.type(f"{tmp_path}/My")
+        await ui.until(lambda: ui.shows("My chats/"))
+        await ui.press("tab")
+        await ui.until(lambda: ui.shows("result.json"))
+        await ui.press("down", "enter")
+        await ui.until(lambda: isinstance(ui.app.screen, PrepareScreen))
+        assert ui.shows("Session gap", "180", "min", "ftui llm prepare", "--name My_chats")
+
+        await ui.press("j", "j", "enter", "6", "0", "enter")  # session gap
+        await ui.until(lambda: ui.shows("--session-gap-minutes 60"))
+        await ui.press("s")
+        await ui.until(lambda: ui.screen.dataset_panel.dataset is not None)
+        dataset = engine.datasets.get("My_chats")
+        assert dataset.report["config"]["session_gap_minutes"] == 60
+        await ui.until(lambda: ui.shows("Sample Owner", f"{dataset.dialogs} with", "left out", "dialog 1 of"))
+        assert ui.shows("user", "assistant")
+        await ui.until(lambda: ui.screen.facts().dataset == "My_chats" and not ui.screen.facts().preparing)
+
+
+async def test_a_file_that_is_no_export_says_why(engine: LLMEngine, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text('{"what": "is this"}')
+    async with opened(engine) as ui:
+        await ui.press("o")
+        await ui.type(str(bad))
+        await ui.press("enter")
+        await ui.until(lambda: isinstance(ui.app.screen, PrepareScreen))
+        await ui.press("s")
+        run = None
+        await ui.until(lambda: engine.runs.list("prepare"))
+        run = engine.runs.list("prepare")[0]
+        await ui.until(lambda: run.status().state == "failed")
+        cause = run.status().cause
+        await ui.until(lambda: ui.shows("✗ failed", cause[:20]))
+
+
+async def test_a_file_that_is_not_there_is_said_in_the_dialog(engine: LLMEngine, tmp_path: Path) -> None:
+    async with opened(engine) as ui:
+        await ui.press("o")
+        await ui.type(f"{tmp_path}/nothing.json")
+        await ui.press("enter")
+        await ui.until(lambda: ui.shows("✗ no file"))
+        await ui.press("escape")
+        await ui.until(lambda: not isinstance(ui.app.screen, OpenFileScreen))
+
+
+async def test_dialogs_are_paged_and_the_list_comes_back_with_escape(engine: LLMEngine) -> None:
+    add_dataset(engine, dialogs=12)
+    async with opened(engine) as ui:
+        await ui.until(lambda: ui.shows("40 with 80 turns") or ui.shows("12 with 24 turns"))
+        assert ui.shows("9 sticker, 5 unanswered", "3 others")
+        await ui.until(lambda: ui.shows("dialog 1 of 12", "Question 1?"))
+        await ui.press("enter", "right_square_bracket")
+        await ui.until(lambda: ui.shows("dialog 6 of 12"))
+        await ui.press("right_square_bracket", "right_square_bracket", "right_square_bracket")
+        await ui.until(lambda: ui.shows("dialog 11 of 12"))
+        await ui.press("escape")
+        assert ui.app.focused is ui.screen.dataset_panel.table
+
+
+async def test_a_dataset_is_deleted_after_a_question_and_comes_back(engine: LLMEngine) -> None:
+    add_dataset(engine)
+    async with opened(engine) as ui:
+        await ui.press("d")
+        await ui.until(lambda: ui.shows("Delete the dataset chats?"))
+        await ui.press("enter")  # the default is no
+        assert engine.datasets.list()
+        await ui.press("d")
+        await ui.until(lambda: ui.shows("Delete the dataset chats?"))
+        await ui.press("y")
+        await ui.until(lambda: not engine.datasets.list() and ui.screen.facts().dataset is None)
+        await ui.press("u")
+        await ui.until(lambda: engine.datasets.list() and ui.screen.facts().dataset == "chats")
