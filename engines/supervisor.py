@@ -49,7 +49,7 @@ class Supervisor:
         self.run = run
         self.reserve = run / "reserve"
         self.spec: dict[str, Any] = statefiles.load_json(run / "spec.json")
-        self.status = _own_status(run / "status.json")
+        self.status = _load_object(run / "status.json")
         for torn in run.glob("status.json.*.tmp"):  # of a supervisor that was killed while it wrote
             torn.unlink(missing_ok=True)
         self.ready_fd: int | None = ready_fd
@@ -267,7 +267,7 @@ class Supervisor:
 
     def _verdict(self, exit_code: int | None) -> tuple[str, dict[str, str]]:
         """The state, and the cause with its next step where there is one."""
-        result = statefiles.read_object(self.run / "result.json")
+        result = _load_object(self.run / "result.json")
         spoken = result.get("state") if result.get("attempt") == self.status.get("attempt") else None
         if spoken in ("done", "stopped") and exit_code in (0, None):
             return spoken, {}
@@ -320,13 +320,13 @@ class Supervisor:
         self.tell("over")
 
 
-def _own_status(path: Path) -> dict[str, Any]:
-    """The status that an earlier supervisor left. Unlike a reader we must not take an unreadable disk for no status."""
+def _load_object(path: Path) -> dict[str, Any]:
+    """`read_object` for whoever decides by it: a disk that fails is no missing file, so OSError is raised."""
     try:
-        status = statefiles.load_json(path)
+        value = statefiles.load_json(path)
     except (FileNotFoundError, ValueError):
         return {}
-    return status if isinstance(status, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _signal_group(pid: int, number: int) -> None:

@@ -151,7 +151,7 @@ ACTIONS = (
     Action("tts", "2", "Voice", "Voice"),
     Action("open", "o", "Open a chat export or a dataset file", "Open", LLM, ("dataset",), _open),
     Action("demo", "D", "Run the demo: a small training on a sample chat", "Demo", LLM, ("dataset",), _demo),
-    Action("preset", "p", "Choose a preset", "Preset", LLM, ("params",)),
+    Action("preset", "p", "Choose a preset", "Preset", LLM, ("params",), _launch),
     Action("edit", "enter", "Edit the parameter", "Edit", ("params",), ("params",)),
     Action("reset", "backspace", "Back to the preset's value", "Reset", ("params",)),
     Action("start", "s", "Start training", "Start", LLM, ("dataset", "params"), _start),

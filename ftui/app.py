@@ -160,10 +160,12 @@ class FtuiApp(App[None]):
         self.run_worker(run, thread=True, exclusive=True, group=group, exit_on_error=False)
 
     def on_finished(self, message: Finished) -> None:
-        message.then(message.value)
+        if self.is_running:  # not while everything is taken down
+            message.then(message.value)
 
     def on_failed(self, message: Failed) -> None:
-        (message.then or self.show_error)(message.error)
+        if self.is_running:
+            (message.then or self.show_error)(message.error)
 
     def show_error(self, error: Exception) -> None:
         """A cause and a next step; what was not foreseen goes to a file."""

@@ -64,6 +64,7 @@ class LLMScreen(Place):
         self.dataset_panel = DatasetPanel(id="dataset")
         self.run_panel = RunPanel(id="run")
         self.adapter_panel = AdapterPanel(id="adapters")
+        self.start_bar = StartBar()
         self.placeholder = Static("loading…", id="params-loading", classes="pane", markup=False)
         self.params: ParamsPanel | None = None
         self.lists: Lists | None = None
@@ -82,7 +83,7 @@ class LLMScreen(Place):
             with Vertical(id="right", classes="column"):
                 yield self.run_panel
                 yield self.adapter_panel
-        yield StartBar()
+        yield self.start_bar
 
     def on_mount(self) -> None:
         self.pane = self.ftui.remembered.pane if self.ftui.remembered.pane in LLM else LLM[0]
@@ -192,7 +193,7 @@ class LLMScreen(Place):
     def show_start(self) -> None:
         facts = self.facts()
         problem = facts.problem or (self.refusal if facts.dataset else "")
-        self.query_one(StartBar).show(self.jobs.command(), problem, self.warnings if facts.dataset else [])
+        self.start_bar.show(self.jobs.command(), problem, self.warnings if facts.dataset else [])
         self.show_footer()
 
     # --- facts ---

@@ -133,6 +133,11 @@ class Jobs:
             self.ftui.workspace.home, dataset.name, params.preset, form.differences, params.adapter_name
         )
 
+    def do_preset(self) -> None:
+        if self.screen.params is not None:
+            self.screen.go_to("params")
+            self.screen.params.choose_preset()
+
     def do_start(self) -> None:
         params, dataset = self.screen.params, self.screen.dataset_panel.dataset
         config = params.form.config if params else None

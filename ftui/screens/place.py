@@ -33,6 +33,10 @@ class Place(Screen[None]):
     NAME = ""
     pane = ""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.footer = ActionFooter()
+
     @property
     def ftui(self) -> FtuiApp:
         return cast("FtuiApp", self.app)
@@ -42,7 +46,7 @@ class Place(Screen[None]):
         with Container(id="body"):
             yield from self.content()
         yield Static("", id="too-small", markup=False)
-        yield ActionFooter()
+        yield self.footer
 
     def content(self) -> Iterable[Widget]:
         return ()
@@ -55,7 +59,7 @@ class Place(Screen[None]):
         return (self,)
 
     def show_footer(self) -> None:
-        self.query_one(ActionFooter).show(self.facts())
+        self.footer.show(self.facts())
 
     # --- keys ---
 

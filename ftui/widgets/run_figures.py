@@ -106,6 +106,7 @@ def failure(run: Run, status: RunStatus) -> Content | None:
         Content.styled(f"✗ {cause}", "bold $text-error"),
         Content(f"next: {clean(status.next_step)}" if status.next_step else "next: resume it"),
         Content(f"exit code {code}   log {clean_line(str(run.log))}"),
-        Content("Press r to resume, t for all runs." if resumable else "Press t for all runs."),
     ]
+    if resumable:
+        lines.append(Content("Press r to resume, t for all runs."))
     return Content("\n").join(lines)

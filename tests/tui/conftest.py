@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 
 from engines import statefiles
@@ -127,8 +128,10 @@ class Driver:
         await self.pilot.press(*keys)
 
     async def type(self, text: str) -> None:
-        for character in text:
-            await self.pilot.press(CHARACTERS.get(character, character))
+        """As a terminal hands over what is pasted."""
+        assert self.app.focused is not None
+        self.app.focused.post_message(events.Paste(text))
+        await self.pilot.pause()
 
     async def until(self, condition: Callable[[], object], seconds: float = 15.0) -> None:
         """Wait until `condition` holds, looking at it often."""
@@ -154,13 +157,6 @@ class Driver:
     async def go_to(self, pane: str) -> None:
         while self.screen.pane != pane:
             await self.press("tab")
-
-
-CHARACTERS = {
-    "/": "slash", ".": "full_stop", "-": "minus", "_": "underscore", " ": "space", ",": "comma", "[": "left_square_bracket",
-    "]": "right_square_bracket", "~": "tilde", "@": "at", "=": "equals_sign", "(": "left_parenthesis",
-    ")": "right_parenthesis", "'": "apostrophe", ":": "colon",
-}  # fmt: skip
 
 
 @asynccontextmanager

@@ -47,21 +47,23 @@ async def test_a_file_that_is_no_export_says_why(engine: LLMEngine, tmp_path: Pa
     bad.write_text('{"what": "is this"}')
     async with opened(engine) as ui:
         await ui.press("o")
+        await ui.until(lambda: isinstance(ui.app.screen, OpenFileScreen) and ui.app.focused)
         await ui.type(str(bad))
         await ui.press("enter")
         await ui.until(lambda: isinstance(ui.app.screen, PrepareScreen))
         await ui.press("s")
-        run = None
         await ui.until(lambda: engine.runs.list("prepare"))
         run = engine.runs.list("prepare")[0]
         await ui.until(lambda: run.status().state == "failed")
         cause = run.status().cause
-        await ui.until(lambda: ui.shows("✗ failed", cause[:20]))
+        assert cause
+        await ui.until(lambda: ui.shows(cause[:20], "exit code 3"))
 
 
 async def test_a_file_that_is_not_there_is_said_in_the_dialog(engine: LLMEngine, tmp_path: Path) -> None:
     async with opened(engine) as ui:
         await ui.press("o")
+        await ui.until(lambda: isinstance(ui.app.screen, OpenFileScreen) and ui.app.focused)
         await ui.type(f"{tmp_path}/nothing.json")
         await ui.press("enter")
         await ui.until(lambda: ui.shows("✗ no file"))
@@ -72,8 +74,8 @@ async def test_a_file_that_is_not_there_is_said_in_the_dialog(engine: LLMEngine,
 async def test_dialogs_are_paged_and_the_list_comes_back_with_escape(engine: LLMEngine) -> None:
     add_dataset(engine, dialogs=12)
     async with opened(engine) as ui:
-        await ui.until(lambda: ui.shows("40 with 80 turns") or ui.shows("12 with 24 turns"))
-        assert ui.shows("9 sticker, 5 unanswered", "3 others")
+        await ui.until(lambda: ui.shows("12 with 24 turns"))
+        assert ui.shows("9 sticker, 5 unanswered", "others", "Sample Owner", "1 repaired, 0 lost, 2 shortened")
         await ui.until(lambda: ui.shows("dialog 1 of 12", "Question 1?"))
         await ui.press("enter", "right_square_bracket")
         await ui.until(lambda: ui.shows("dialog 6 of 12"))

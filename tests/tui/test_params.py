@@ -68,7 +68,7 @@ async def test_a_wrong_value_is_explained_beside_its_field_and_blocks_the_start(
     async with opened(engine) as ui:
         await ui.go_to("params")
         await set_text(ui, "lora_rank", "0")
-        await ui.until(lambda: ui.shows("✗ input should be greater than or equal to 1 (got '0')"))
+        await ui.until(lambda: ui.shows("✗ input should be greater than"))
         await ui.press("escape", "s")
         await ui.until(lambda: ui.shows("lora_rank"))
         assert not engine.runs.list("train")

@@ -1,0 +1,63 @@
+"""Twenty faces start at the same moment: one trainer per device at a time, and each run once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+from harness import HERE, PATIENCE, Place, attempts_in, count
+
+from engines.runs import Run
+
+STARTERS = 20
+STEPS = 4
+ROUNDS = count(2, 100)
+
+
+def start_at_once(place: Place, runs: Sequence[Run]) -> None:
+    """One process for each of `runs` starts it, all when the shot is fired."""
+    shot = place.home / "shot"
+    argv = [sys.executable, str(HERE / "starter.py"), str(place.home)]
+    starters = [subprocess.Popen([*argv, run.id, str(shot)], stdout=subprocess.PIPE) for run in runs]
+    for starter in starters:
+        assert starter.stdout is not None and starter.stdout.readline() == b"ready\n"
+    shot.touch()
+    for starter in starters:
+        assert starter.wait(PATIENCE) == 0
+    shot.unlink()
+
+
+@pytest.mark.parametrize("round_number", range(ROUNDS))
+def test_different_runs_of_one_device(place: Place, round_number: int) -> None:
+    runs = [place.create(steps=STEPS) for _ in range(STARTERS)]
+    assert len({run.id for run in runs}) == STARTERS
+    start_at_once(place, runs)
+    for run in runs:
+        assert place.until_ended(run).state == "done"
+    for run in runs:
+        place.check(run, STEPS)
+        assert run.status().attempt == 1
+    spans = sorted((run.status().started_at or 0, run.status().ended_at or 0) for run in runs)
+    assert all(before[0] < after[0] for before, after in zip(spans, spans[1:], strict=False))
+
+
+@pytest.mark.parametrize("round_number", range(ROUNDS))
+def test_the_same_run(place: Place, round_number: int) -> None:
+    run = place.create(steps=STEPS, seconds=0.2)
+    start_at_once(place, [run] * STARTERS)
+    assert place.until_ended(run).state == "done"
+    place.check(run, STEPS)
+    assert list(attempts_in(run)) == [1]
+
+
+def test_the_same_stopped_run_is_resumed_once(place: Place) -> None:
+    run = place.start(steps=60, seconds=0.05)
+    place.until_training(run)
+    place.runs.request_stop(run)
+    assert place.until_ended(run).state == "stopped"
+    start_at_once(place, [run] * STARTERS)
+    assert place.until_ended(run).state == "done"
+    place.check(run, 60)
+    assert list(attempts_in(run)) == [1, 2]

@@ -1,0 +1,101 @@
+"""The Adapters pane: activate, back to the base model, delete, undo; two faces see the same."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from engines.changes import changes
+from engines.llm import LLMEngine
+from tests.tui.conftest import add_adapter, add_dataset, opened
+
+
+@pytest.fixture
+def two(engine: LLMEngine) -> LLMEngine:
+    add_dataset(engine)
+    add_adapter(engine, "older", 1_700_000_000)
+    add_adapter(engine, "newer", 1_700_000_100)
+    return engine
+
+
+async def test_the_table_shows_what_is_on_disk(two: LLMEngine) -> None:
+    add_adapter(two, "halved")
+    (two.adapters.folder / "halved" / "final" / "adapter_model.safetensors").unlink()
+    async with opened(two) as ui:
+        await ui.until(lambda: ui.shows("newer", "older", "2.345", "2.567", "2023-11-14 22:15", "halved (incomplete)"))
+        await ui.go_to("adapters")
+        await ui.press("z")
+        await ui.until(lambda: ui.shows("smollm2-135m-instruct", "4.1 kB"))
+
+
+async def test_activate_and_back_to_the_base_model(two: LLMEngine) -> None:
+    async with opened(two) as ui:
+        await ui.go_to("adapters")
+        await ui.press("j", "enter")
+        await ui.until(lambda: two.adapters.active() == "older" and ui.shows("● older", "●  older"))
+        await ui.press("enter")
+        await ui.until(lambda: ui.shows("older is active already"))
+        await ui.press("b")
+        await ui.until(lambda: two.adapters.active() is None and ui.shows("base model"))
+
+
+async def test_delete_and_undo(two: LLMEngine) -> None:
+    async with opened(two) as ui:
+        await ui.go_to("adapters")
+        await ui.press("d")  # newer, not active: no question
+        await ui.until(lambda: [item.name for item in two.adapters.list()] == ["older"])
+        await ui.until(lambda: list(ui.screen.adapter_panel.adapters) == ["older"])
+        await ui.press("u")
+        await ui.until(lambda: list(ui.screen.adapter_panel.adapters) == ["newer", "older"])
+        await ui.press("u")
+        await ui.until(lambda: ui.shows("Nothing was deleted"))
+
+
+async def test_deleting_the_active_one_asks_and_the_default_is_no(two: LLMEngine) -> None:
+    two.adapters.activate("newer")
+    async with opened(two) as ui:
+        await ui.go_to("adapters")
+        await ui.press("d")
+        await ui.until(lambda: ui.shows("Delete the active adapter newer?"))
+        await ui.press("enter")
+        assert two.adapters.active() == "newer"
+        await ui.press("d")
+        await ui.until(lambda: ui.shows("Yes, delete newer"))
+        await ui.press("down", "enter")
+        await ui.until(lambda: two.adapters.active() is None and list(ui.screen.adapter_panel.adapters) == ["older"])
+
+
+async def test_two_faces_see_each_others_changes(two: LLMEngine) -> None:
+    async with opened(two) as one, opened(two) as other:
+        await one.go_to("adapters")
+        await one.press("enter")
+        await other.until(lambda: other.app.active_adapter == "newer", seconds=3)
+        await other.go_to("adapters")
+        await other.press("b")
+        await one.until(lambda: one.app.active_adapter is None, seconds=3)
+        add_dataset(two, "third")
+        await one.until(lambda: "third" in one.screen.dataset_panel.datasets, seconds=3)
+        await other.until(lambda: "third" in other.screen.dataset_panel.datasets, seconds=3)
+
+
+async def test_changes_are_seen_where_the_system_cannot_watch(engine: LLMEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = changes(engine.workspace, poll=True)
+    waiting = asyncio.ensure_future(anext(seen))
+    await asyncio.sleep(0)
+    add_adapter(engine, "new")
+    await asyncio.wait_for(waiting, 3)
+    await seen.aclose()
+
+
+async def test_an_engines_refusal_is_shown_with_its_next_step(two: LLMEngine, tmp_path: Path) -> None:
+    """Evaluating where the training environment is missing."""
+    two.environments.choose("llm", Path("/bin/true"))
+    settings = two.workspace.settings
+    settings.write_text(settings.read_text().replace("/bin/true", str(tmp_path / "gone")))
+    async with opened(two) as ui:
+        await ui.go_to("adapters")
+        await ui.press("e")
+        await ui.until(lambda: ui.shows("ftui") and any("not" in toast.message for toast in ui.app._notifications))
+        assert not (two.workspace.home / "ftui-errors.log").exists()
