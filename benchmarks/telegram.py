@@ -1,6 +1,6 @@
 """How much less a chat export costs to prepare than with json.load and a loop.
 
-    python -m benchmarks.telegram [--megabytes 400] [--larger 500] [--runs 3]
+    python -m benchmarks.telegram [--megabytes 500] [--larger 500] [--runs 3]
 
 Writes a synthetic export, then runs our script and the plain loop on it in turn, each as
 a process of its own. Both must write the same bytes. Ends with 1 if ours takes more than
@@ -156,7 +156,7 @@ def measure(command: list[str]) -> tuple[float, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=float, default=400)
+    parser.add_argument("--megabytes", type=float, default=500)
     parser.add_argument("--larger", type=float, default=0, help="also measure our memory at this size, in MB")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--plain", nargs=2, type=Path, metavar=("IN", "OUT"), help=argparse.SUPPRESS)

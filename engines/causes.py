@@ -44,8 +44,8 @@ def of_failure(log: Path, offset: int, exit_code: int | None, oom_kills_before: 
     if exit_code < 0:
         return {"cause": f"ended by {_signal_name(-exit_code)}", "next_step": "Resume it."}
     said = next((line for line in reversed(lines) if line), "")
-    said = "" if said.startswith('{"event"') else f": {said[:200]}"
-    return {"cause": f"ended with exit code {exit_code}{said}", "next_step": f"Read {log}."}
+    words = f": {said[:200]}" if said and not said.startswith('{"event"') else ""
+    return {"cause": f"ended with exit code {exit_code}{words}", "next_step": f"Read {log}."}
 
 
 def _of_exception(exception: str, log: Path) -> dict[str, str]:

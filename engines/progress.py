@@ -54,7 +54,7 @@ class Progress:
         if self.total_steps is None or self.seconds_per_step is None or not self._clock:
             return None
         left = max(0.0, (self.total_steps - self.step) * self.seconds_per_step)
-        since = (now or time.time()) - self._clock[-1][1]
+        since = (time.time() if now is None else now) - self._clock[-1][1]
         return max(0.0, left - max(0.0, since))
 
     @property
@@ -88,7 +88,8 @@ class Progress:
         self._clock, self.seconds_per_step = [(first, _time(event))], None
 
     def _on_metrics(self, event: Event) -> None:
-        self.step = max(0, int(number(event, "step") or self.step))
+        step = number(event, "step")
+        self.step = self.step if step is None else max(0, int(step))
         for name in FIGURES:
             if isinstance(event.get(name), int | float):
                 setattr(self, name, event[name])  # nan and inf too: they must be seen
@@ -123,4 +124,5 @@ class Progress:
 
 
 def _time(event: Event) -> float:
-    return number(event, "time") or time.time()
+    moment = number(event, "time")
+    return time.time() if moment is None else moment

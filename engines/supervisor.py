@@ -242,8 +242,12 @@ class Supervisor:
         self.save(stopping=self.stopping)
 
     def _members(self) -> set[int]:
-        """What carries the run's mark, and our children: the job and, as we are its subreaper, its orphans."""
-        return {*processes.marked(self.spec["mark"], (os.getpid(),)), *processes.children()}
+        """What carries the run's mark, and our children: the job and, as we are its subreaper, its orphans.
+
+        Two looks: a process may fork and end during one, and in the middle of an exec it has no environment.
+        """
+        mark, myself = self.spec["mark"], (os.getpid(),)
+        return {*processes.marked(mark, myself), *processes.children(), *processes.marked(mark, myself)}
 
     def _signal_members(self, number: int) -> None:
         processes.signal_marked(self.spec["mark"], number, (os.getpid(),))

@@ -166,7 +166,7 @@ ACTIONS = (
     Action("log_scale", "l", "Loss chart: logarithmic or linear", "Log scale", ("run",), (), _needs_run),
     Action("activate", "enter", "Activate the adapter", "Activate", ("adapters",), ("adapters",), _activate),
     Action("base", "b", "Back to the base model", "Base", ("adapters",), ("adapters",), _base),
-    Action("evaluate", "e", "Evaluate: base and adapter side by side", "Evaluate", ("adapters",), ("adapters",), _evaluate),
+    Action("evaluate", "e", "Evaluate: base against adapter", "Evaluate", ("adapters",), ("adapters",), _evaluate),
     Action("delete", "d", "Delete (to the trash)", "Delete", ("dataset", "adapters"), ("dataset", "adapters"), _delete),
     Action("undo", "u", "Undo the last delete", "Undo", LLM, ("adapters",), _undo),
     Action("copy", "y", "Copy the command shown", "Copy", LLM, ("params",), _needs_dataset),
@@ -197,8 +197,10 @@ def valid(action: Action, pane: str) -> bool:
     return not action.panes or pane in action.panes
 
 
-def elsewhere(key: str) -> str:
-    """Why a key does nothing here: where it is valid."""
+def elsewhere(key: str, pane: str) -> str:
+    """Why a key does nothing in `pane`: where it is valid."""
+    if pane not in LLM:
+        return "That key belongs to the language model: press 1"
     panes = [PANES[pane] for action in ACTIONS if action.key == key for pane in action.panes]
     return f"That key is for {' and '.join(dict.fromkeys(panes))}: press tab"
 

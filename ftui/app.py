@@ -13,6 +13,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -196,7 +197,8 @@ class FtuiApp(App[None]):
             self._exception_event.set()
         self._write_down(error)
         line = f"ftui ended by a fault: {type(error).__name__}: {error}"
-        self._exit_renderables.append(clean(f"{line}\nThe whole story is in {self.workspace.home / ERRORS}. Runs go on."))
+        where = f"The whole story is in {self.workspace.home / ERRORS}. Runs go on."
+        self._exit_renderables.append(clean(f"{line}\n{where}"))
         self._close_messages_no_wait()
 
     # --- the palette ---
@@ -208,8 +210,8 @@ class FtuiApp(App[None]):
         for action in actions.ACTIONS:
             if action.name in ("palette", "back") or not actions.valid(action, place.pane):
                 continue
-            why = action.blocked(place.facts())
-            yield SystemCommand(action.label, f"{action.key}   {clean(why)}".strip(), lambda key=action.key: place.press(key))
+            why = clean(action.blocked(place.facts()))
+            yield SystemCommand(action.label, f"{action.key}   {why}".strip(), partial(place.press, action.key))
         yield SystemCommand("Theme", "change the colours", self.action_change_theme)
 
     async def action_quit(self) -> None:

@@ -37,8 +37,9 @@ class AsciiFilter(LineFilter):
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         return [
-            segment if segment.text.isascii() else Segment(segment.text.translate(_TABLE), segment.style, segment.control)
+            segment if text.isascii() else Segment(text.translate(_TABLE), segment.style, segment.control)
             for segment in segments
+            for text in (segment.text,)
         ]
 
 

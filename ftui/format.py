@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 UNKNOWN = "–"
 
@@ -17,6 +18,12 @@ STATE_MARKS = {
     "failed": "✗ failed",
     "lost": "? lost",
 }
+
+
+def path(place: Path | str) -> str:
+    """A path with ~ for the home folder."""
+    text, home = str(place), str(Path.home())
+    return f"~{text[len(home) :]}" if text == home or text.startswith(f"{home}/") else text
 
 
 def size(count: float | None) -> str:

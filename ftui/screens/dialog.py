@@ -62,6 +62,8 @@ class TextDialog(Dialog[None]):
 class Question(Dialog[str]):
     """A question with a few answers: (key, words, value). The first one is the default."""
 
+    DEFAULT_CSS = "Question OptionList { border: none; background: transparent; padding: 0; }"
+
     def __init__(self, title: str, question: Content, answers: list[tuple[str, str, str]]):
         super().__init__()
         self.heading = title

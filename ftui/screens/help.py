@@ -42,4 +42,5 @@ def _where(action: Action) -> str:
 def _line(action: Action, facts: Facts) -> Content:
     why = action.blocked(facts) if actions.valid(action, facts.pane) else ""
     note = f"   ({clean_line(why)})" if why else ""
-    return Content.assemble((f"  {key_name(action.key):>9}  ", "bold $accent"), action.label, (note, "$foreground-muted"))
+    key = f"  {key_name(action.key):>9}  "
+    return Content.assemble((key, "bold $text-accent"), action.label, (note, "$foreground-muted"))

@@ -10,6 +10,7 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.dom import DOMNode
 from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import DataTable, Static
@@ -65,6 +66,7 @@ class LLMScreen(Place):
         self.run_panel = RunPanel(id="run")
         self.adapter_panel = AdapterPanel(id="adapters")
         self.start_bar = StartBar()
+        self.tabs = PaneTabs()
         self.placeholder = Static("loading…", id="params-loading", classes="pane", markup=False)
         self.params: ParamsPanel | None = None
         self.lists: Lists | None = None
@@ -75,7 +77,7 @@ class LLMScreen(Place):
         self._check_timer: Timer | None = None
 
     def content(self) -> ComposeResult:
-        yield PaneTabs()
+        yield self.tabs
         with Horizontal(id="columns"):
             with Vertical(id="left", classes="column"):
                 yield self.dataset_panel
@@ -89,7 +91,7 @@ class LLMScreen(Place):
         self.pane = self.ftui.remembered.pane if self.ftui.remembered.pane in LLM else LLM[0]
         self.wanted_dataset = self.ftui.remembered.dataset
         for name, pane in self.panes.items():
-            pane.border_title = Content(PANES[name])
+            pane.border_title = Content.styled(PANES[name], "$foreground-muted")
         self.lay_out()
         self.watch(self.app, "engine", self._begin)
 
@@ -106,13 +108,13 @@ class LLMScreen(Place):
         from ftui.widgets.params_panel import ParamsPanel
 
         panel = ParamsPanel(last if isinstance(last, TrainConfig) else None, id="params")
-        panel.border_title = Content(PANES["params"])
         panel.set_class(self.placeholder.has_class("-hidden"), "-hidden")
         self.query_one("#left").mount(panel, after=self.placeholder)
 
     def on_params_panel_ready(self, event: ParamsPanel.Ready) -> None:
         self.params = event.panel
         self.placeholder.remove()
+        event.panel.border_title = Content.styled(PANES["params"], "$foreground-muted")
         self.lay_out()
         if self.pane == "params":
             self.focus_pane()
@@ -243,10 +245,6 @@ class LLMScreen(Place):
     def _disk_changed(self) -> None:
         self.scan()
 
-    @on(DataTable.RowSelected)
-    def _row_entered(self, event: DataTable.RowSelected) -> None:
-        self.press("enter")
-
     @on(DataTable.RowHighlighted)
     def _row_moved(self) -> None:
         self.show_footer()
@@ -256,14 +254,19 @@ class LLMScreen(Place):
     def lay_out(self) -> None:
         """Side by side where there is room; else, and when zoomed, the current pane alone."""
         stacked = self.zoomed or self.size.width < WIDE[0] or self.size.height < WIDE[1]
-        panes = self.panes
+        current = self.panes[self.pane]
         self.set_class(stacked, "-stacked")
-        for name, pane in panes.items():
-            pane.set_class(name == self.pane, "-current")
-            pane.set_class(stacked and name != self.pane, "-hidden")
+        changed: list[DOMNode] = []
+        for name, pane in self.panes.items():
+            if _set_classes(pane, {"-current": pane is current, "-hidden": stacked and pane is not current}):
+                changed.append(pane)
+                mark, style = ("▸ ", "bold $text-accent") if pane is current else ("", "$foreground-muted")
+                pane.border_title = Content.styled(f"{mark}{PANES[name]}", style)
         for column in self.query(".column"):
-            column.set_class(stacked and panes[self.pane] not in column.children, "-hidden")
-        self.query_one(PaneTabs).show(self.pane)
+            if _set_classes(column, {"-hidden": stacked and current not in column.children}):
+                changed.append(column)
+        self.app.stylesheet.update_nodes(changed)
+        self.tabs.show(self.pane)
 
     @on(PaneTabs.Clicked)
     def _tab_clicked(self, event: PaneTabs.Clicked) -> None:
@@ -332,3 +335,11 @@ class LLMScreen(Place):
 
     def do_bottom(self) -> None:
         self._move("bottom")
+
+
+def _set_classes(node: DOMNode, classes: dict[str, bool]) -> bool:
+    """Set classes that no child depends on, without a look at the styles of all children. True if any changed."""
+    wanted = [(name, present) for name, present in classes.items() if node.has_class(name) != present]
+    for name, present in wanted:
+        node.set_class(present, name, update=False)
+    return bool(wanted)

@@ -118,7 +118,7 @@ class OpenFileScreen(Dialog[Path]):
         elif len(self.entries) == 1:
             self._put(*self.entries[0][:2])
         elif self.entries:
-            common = os.path.commonprefix([name for name, _, _ in self.entries])
+            common = _common_beginning([name for name, _, _ in self.entries])
             if len(common) > len(self._split()[1]):
                 self._put(common, False)
 
@@ -149,7 +149,14 @@ class OpenFileScreen(Dialog[Path]):
             self.dismiss(Path(self.query_one(Input).value).expanduser())
 
 
+def _common_beginning(names: list[str]) -> str:
+    """First and last of the sorted names differ the earliest."""
+    first, last = min(names), max(names)
+    return next((first[:place] for place, letter in enumerate(first) if last[place : place + 1] != letter), first)
+
+
 def _label(entry: Entry) -> Content:
     name, is_folder, count = entry
     words = f"{clean_line(name)}/" if is_folder else clean_line(name)
-    return Content.assemble((words, "bold" if is_folder else ""), ("" if is_folder else f"   {size(count)}", "$foreground-muted"))
+    note = "" if is_folder else f"   {size(count)}"
+    return Content.assemble((words, "bold" if is_folder else ""), (note, "$foreground-muted"))

@@ -9,12 +9,14 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
 from ftui import actions
 from ftui.actions import Facts
+from ftui.typing_keys import is_typed
 from ftui.widgets.action_footer import ActionFooter
 from ftui.widgets.header import Header
 
@@ -27,11 +29,14 @@ SMALLEST = (80, 24)
 class Place(Screen[None]):
     """A place carries out actions by `do_<name>`, its own or those of `owners`."""
 
+    # With priority a key is dealt with before the next one is looked at, however quickly they come.
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(key, f"press({key!r})", show=False, priority=key in ("tab", "shift+tab")) for key in actions.KEYS
+        Binding(key, f"press({key!r})", show=False, priority=True) for key in actions.KEYS
     ]
     NAME = ""
     pane = ""
+    # Without this the whole screen is drawn again whenever the focus moves; what is in focus draws itself.
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,6 +68,10 @@ class Place(Screen[None]):
 
     # --- keys ---
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that somebody types into a field are no actions."""
+        return action != "press" or not is_typed(self.focused, str(parameters[0]))
+
     def action_press(self, key: str) -> None:
         self.press(key)
 
@@ -73,7 +82,7 @@ class Place(Screen[None]):
         """Do what `key` means here, or say why not."""
         action = actions.find(key, self.pane)
         if action is None:
-            self.ftui.say(actions.elsewhere(key))
+            self.ftui.say(actions.elsewhere(key, self.pane))
             return
         why = action.blocked(self.facts())
         if why:

@@ -18,6 +18,7 @@ from engines.workspace import check_name
 from ftui import command_line
 from ftui.clean import clean_line
 from ftui.screens.dialog import Dialog
+from ftui.typing_keys import is_typed
 from ftui.widgets.config_form import ConfigForm, FieldRow, FieldSpec
 
 NAME = FieldSpec("name", "Name", "What the dataset is called in the workspace", "", "text", (), "")
@@ -28,13 +29,13 @@ class PrepareScreen(Dialog[tuple[Path, str, PrepareConfig]]):
     """Answers with the path, the dataset's name and the parameters."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "start", show=False),
-        Binding("enter", "edit", show=False),
-        Binding("backspace", "reset", show=False),
-        Binding("j,down", "move(1)", show=False),
-        Binding("k,up", "move(-1)", show=False),
-        Binding("y", "copy", show=False),
-    ]
+        Binding(keys, action, show=False, priority=True)
+        for keys, action in (
+            ("s", "start"), ("enter", "edit"), ("backspace", "reset"), ("y", "copy"),
+            ("j,down", "move(1)"), ("k,up", "move(-1)"), ("tab", "step(1)"), ("shift+tab", "step(-1)"),
+        )
+    ]  # fmt: skip
+    TYPED: ClassVar[dict[str, str]] = {"start": "s", "edit": "enter", "reset": "backspace", "copy": "y", "move": "j"}
     DEFAULT_CSS = """
     PrepareScreen ConfigForm { height: auto; max-height: 16; }
     PrepareScreen #prepare-help { color: $foreground-muted; height: 2; padding: 0 1; }
@@ -80,12 +81,17 @@ class PrepareScreen(Dialog[tuple[Path, str, PrepareConfig]]):
         else:
             text = Content.assemble(("s ", "bold $accent"), ("$ ", "$foreground-muted"), clean_line(self.command()))
             if self.dataset_name in self.taken:
-                text += Content.styled(f"\n⚠ this replaces the dataset {clean_line(self.dataset_name)}", "$text-warning")
+                warning = f"\n⚠ this replaces the dataset {clean_line(self.dataset_name)}"
+                text += Content.styled(warning, "$text-warning")
         self.query_one("#prepare-command", Static).update(text)
 
     @on(ConfigForm.Described)
     def _described(self, event: ConfigForm.Described) -> None:
         self.query_one("#prepare-help", Static).update(Content(event.text))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        key = self.TYPED.get(action)
+        return key is None or not is_typed(self.focused, key)
 
     def command(self) -> str:
         return command_line.prepare(self.home, self.path, self.dataset_name, self.form.differences)
@@ -106,6 +112,10 @@ class PrepareScreen(Dialog[tuple[Path, str, PrepareConfig]]):
         self.form.reset()
 
     def action_move(self, step: int) -> None:
+        self.form.move(step)
+
+    def action_step(self, step: int) -> None:
+        """tab leaves a field that is being edited, too."""
         self.form.move(step)
 
     def action_copy(self) -> None:

@@ -10,7 +10,7 @@ from textual.widgets import Static
 from ftui import actions
 from ftui.actions import Facts
 
-NAMES = {"enter": "↵", "escape": "esc", "backspace": "⌫"}
+NAMES = {"escape": "esc"}
 
 
 class ActionFooter(Static):

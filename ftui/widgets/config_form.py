@@ -23,6 +23,7 @@ from textual.widgets import Input, Label, Select, Switch
 from engines.config import JobConfig, explain
 from ftui.clean import clean_line
 from ftui.command_line import exact
+from ftui.typing_keys import EndsWithEnter
 
 Config = TypeVar("Config", bound=JobConfig)
 CHANGED = "•"
@@ -68,13 +69,13 @@ def as_text(value: Any) -> str:
     return exact(value) if isinstance(value, float) else str(value)
 
 
-class FieldRow(Widget, can_focus=True):
+class FieldRow(EndsWithEnter, Widget, can_focus=True):
     """One field: its title, its value, its unit."""
 
     DEFAULT_CSS = """
-    FieldRow { height: auto; layout: vertical; padding: 0 1; }
+    FieldRow { height: auto; layout: vertical; padding: 0 1 0 0; }
     FieldRow .field { height: 1; }
-    FieldRow .title { width: 24; }
+    FieldRow .title { width: 25; }
     FieldRow .unit { width: auto; max-width: 12; padding: 0 0 0 1; color: $foreground-muted; }
     FieldRow .wrong { height: auto; color: $text-error; display: none; }
     FieldRow.-wrong .wrong { display: block; }
@@ -101,7 +102,7 @@ class FieldRow(Widget, can_focus=True):
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="field"):
-            yield Label(self.spec.title, classes="title", markup=False)
+            yield Label(f" {self.spec.title}", classes="title", markup=False)
             yield self._editor()
             if self.spec.kind == "bool":
                 yield Label("on" if self.value else "off", classes="unit", markup=False)
@@ -118,14 +119,16 @@ class FieldRow(Widget, can_focus=True):
         return Input(clean_line(as_text(self.value)), compact=True, select_on_focus=True)
 
     def edit(self) -> None:
-        """What enter does on the row."""
+        """What enter does on the row: open its editor, or leave it."""
+        if self.cancel():
+            return
         editor = self.query_one("Switch, Select, Input")
         if isinstance(editor, Switch):
             editor.toggle()
         elif isinstance(editor, Select):
             editor.action_show_overlay()
         else:
-            editor.focus()
+            self.screen.set_focus(editor)
 
     def put(self, value: Any) -> None:
         """Show `value`, without telling anybody."""
@@ -144,13 +147,14 @@ class FieldRow(Widget, can_focus=True):
         """What is wrong with the value, and whether it differs from the preset."""
         self.set_class(bool(problem), "-wrong")
         self.query_one(".wrong", Label).update(Content(f"✗ {clean_line(problem)}" if problem else ""))
-        self.query_one(".title", Label).update(Content(f"{self.spec.title}{f' {CHANGED}' if changed else ''}"))
+        self.query_one(".title", Label).update(Content(f"{CHANGED if changed else ' '}{self.spec.title}"))
 
     def cancel(self) -> bool:
         """Leave the editor; True if it was open."""
-        if self.has_focus or not self.has_focus_within:
+        focused = self.screen.focused
+        if focused is None or self not in focused.ancestors:
             return False
-        self.focus()
+        self.screen.set_focus(self)
         return True
 
     @on(Switch.Changed)
@@ -172,14 +176,9 @@ class FieldRow(Widget, can_focus=True):
         value: Any = [part for part in parts if part] if self.spec.kind == "list" else event.value.strip()
         self.post_message(self.Changed(self, value))
 
-    @on(Input.Submitted)
-    def _entered(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.focus()
-
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         if isinstance(event.widget, Select):  # the closed choice hands the keys back to the row
-            self.focus()
+            self.screen.set_focus(self)
 
 
 class ConfigForm(VerticalScroll, Generic[Config], can_focus=False):
@@ -247,7 +246,9 @@ class ConfigForm(VerticalScroll, Generic[Config], can_focus=False):
 
     def row(self) -> FieldRow | None:
         """The row in focus, or whose editor is."""
-        return next((row for row in self.query(FieldRow) if row.has_focus or row.has_focus_within), None)
+        focused = self.screen.focused
+        nodes = focused.ancestors_with_self if focused is not None else []
+        return next((node for node in nodes if isinstance(node, FieldRow)), None)
 
     def reset(self) -> None:
         """The preset's value for the row in focus."""
@@ -303,4 +304,4 @@ class ConfigForm(VerticalScroll, Generic[Config], can_focus=False):
         rows = list(self.query(FieldRow))
         here = self.row()
         target = rows.index(here) + step if here is not None else 0
-        rows[max(0, min(len(rows) - 1, target))].focus()
+        self.screen.set_focus(rows[max(0, min(len(rows) - 1, target))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,7 @@ class DatasetPanel(Pane, can_focus=True):
         """The datasets on disk, newest first."""
         self.datasets = {dataset.name: dataset for dataset in datasets}
         self.set_class(not datasets, "-empty")
-        rows = [(item.name, (item.name, count(item.dialogs), size(item.size), date(item.modified_at))) for item in datasets]
-        self.table.fill(rows)
+        self.table.fill([(item.name, _cells(item)) for item in datasets])
         self._take(self.table.chosen)
 
     def choose(self, name: str) -> None:
@@ -111,13 +111,13 @@ class DatasetPanel(Pane, can_focus=True):
         return self.table if self.datasets else self
 
     def leave(self) -> bool:
-        if not self.preview.has_focus:
+        if self.screen.focused is not self.preview:
             return False
-        self.table.focus()
+        self.screen.set_focus(self.table)
         return True
 
     def do_read(self) -> None:
-        self.preview.focus()
+        self.screen.set_focus(self.preview)
 
     def do_next_page(self) -> None:
         self._turn_to(self.first + PAGE)
@@ -135,7 +135,13 @@ class DatasetPanel(Pane, can_focus=True):
                 self.first = first
                 self.preview.show(dialogs, first, dataset.dialogs)
 
-        self.ftui.in_background("preview", lambda: self.engine.datasets.preview(dataset, first, PAGE), show)
+        def gone(_: Exception) -> None:
+            self.post_message(self.DiskChanged())  # another face deleted it
+
+        def read() -> Dialogs:
+            return self.engine.datasets.preview(dataset, first, PAGE)
+
+        self.ftui.in_background("preview", read, show, gone)
 
     def do_delete(self) -> None:
         dataset = self.dataset
@@ -144,7 +150,7 @@ class DatasetPanel(Pane, can_focus=True):
 
         def answered(answer: str | None) -> None:
             if answer == "yes":
-                self.ftui.in_background("delete", lambda: self.engine.datasets.delete(dataset.name), deleted)
+                self.ftui.in_background("delete", partial(self.engine.datasets.delete, dataset.name), deleted)
 
         def deleted(trashed: Path) -> None:
             self.ftui.undo_stack.append((dataset.name, lambda: self.engine.workspace.restore(trashed)))
@@ -171,6 +177,10 @@ class DatasetPanel(Pane, can_focus=True):
         if move.status.state == "failed":
             line.update(run_figures.failure(run, move.status) or "")
         self.post_message(self.Prepared(run, move.status))
+
+
+def _cells(dataset: Dataset) -> tuple[str, ...]:
+    return (dataset.name, count(dataset.dialogs), size(dataset.size), date(dataset.modified_at))
 
 
 def statistics(dataset: Dataset) -> Content:

@@ -21,7 +21,8 @@ def draw(result: dict[str, Any]) -> Content:
     ]
     for answer in result.get("answers") or []:
         lines += [Content(""), _said("prompt", answer.get("prompt"), "$text-primary")]
-        lines += [_said("base", answer.get("base"), "$foreground-muted"), _said("adapter", answer.get("adapted"), "$text-success")]
+        lines.append(_said("base", answer.get("base"), "$foreground-muted"))
+        lines.append(_said("adapter", answer.get("adapted"), "$text-success"))
     return Content("\n").join(lines)
 
 

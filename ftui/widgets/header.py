@@ -8,6 +8,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from ftui.clean import clean_line
+from ftui.format import path
 
 PLACES = {"llm": "1 LLM", "tts": "2 Voice"}
 
@@ -32,12 +33,10 @@ class Header(Static):
     def _draw(self) -> None:
         device = getattr(self.app, "device", "") or "…"
         adapter = getattr(self.app, "active_adapter", None)
-        places = [
-            (f" {label} ", "bold reverse" if name == self.place else "$foreground-muted") for name, label in PLACES.items()
-        ]
+        style = {True: "bold reverse", False: "$foreground-muted"}
+        places = [(f" {label} ", style[name == self.place]) for name, label in PLACES.items()]
         left = Content.assemble(("ftui ", "bold $accent"), *places)
-        home = str(self.home).replace(str(Path.home()), "~", 1)
-        right = clean_line(f"{home} · {device} · " + (f"● {adapter}" if adapter else "base model"))
+        right = clean_line(f"{path(self.home)} · {device} · " + (f"● {adapter}" if adapter else "base model"))
         room = max(0, self.size.width - left.cell_length - 1)
         text = Content(right).truncate(room, ellipsis=True)
         self.update(Content.assemble(left, " " * max(1, room - text.cell_length + 1), text), layout=False)

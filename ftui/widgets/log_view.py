@@ -28,7 +28,12 @@ FOUND = Style(reverse=True, bold=True)
 class LogView(ScrollView, can_focus=True):
     """Shows a LogFile. Whoever polls the file calls `grew` when it moved."""
 
-    DEFAULT_CSS = "LogView { overflow-x: hidden; overflow-y: scroll; scrollbar-size-vertical: 1; }"
+    DEFAULT_CSS = """
+    LogView {
+        overflow-x: hidden; overflow-y: scroll; scrollbar-size-vertical: 1;
+        border-title-color: $foreground 70%; border-subtitle-color: $text-warning;
+    }
+    """
 
     class Searched(Message):
         """A search has ended at `line`, or nowhere."""
@@ -71,7 +76,7 @@ class LogView(ScrollView, can_focus=True):
         if self.following:
             self._seen = total
             self.new_lines = 0
-            self.scroll_to(y=self.max_scroll_y, animate=False, force=True)
+            self._go_to(self.max_scroll_y)
         else:
             self.new_lines = max(0, total - self._seen)
         self.refresh()
@@ -100,15 +105,30 @@ class LogView(ScrollView, can_focus=True):
         self.following = at_end
 
     def on_resize(self) -> None:
-        if self.following:
-            self.call_after_refresh(self.action_scroll_end)
+        self.call_after_refresh(self.grew)  # the end is elsewhere now
 
     def action_scroll_end(self) -> None:
         self.following = True
         self.grew()
 
     def action_scroll_home(self) -> None:
-        self.scroll_to(y=0, animate=False, force=True)
+        self._go_to(0)
+
+    def action_scroll_up(self) -> None:
+        self._go_to(self.scroll_y - 1)
+
+    def action_scroll_down(self) -> None:
+        self._go_to(self.scroll_y + 1)
+
+    def action_page_up(self) -> None:
+        self._go_to(self.scroll_y - self.size.height)
+
+    def action_page_down(self) -> None:
+        self._go_to(self.scroll_y + self.size.height)
+
+    def _go_to(self, line: float) -> None:
+        """At once: a movement in steps would be overtaken by the next lines of the log."""
+        self.scroll_to(y=max(0, line), animate=False, force=True)
 
     def action_scroll_left(self) -> None:
         self._shift = max(0, self._shift - 16)
@@ -147,7 +167,7 @@ class LogView(ScrollView, can_focus=True):
             return
         self.found = message.line
         if message.line is not None and not self.scroll_y <= message.line < self.scroll_y + self.size.height:
-            self.scroll_to(y=max(0, message.line - self.size.height // 2), animate=False, force=True)
+            self._go_to(message.line - self.size.height // 2)
         self.refresh()
 
     # --- drawing ---

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -26,7 +27,7 @@ MARK = "◆"
 class LossChart(Widget):
     """`show` gives it new points; it draws itself when they or its size changed."""
 
-    COMPONENT_CLASSES = {"loss-chart--loss", "loss-chart--eval", "loss-chart--axis"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"loss-chart--loss", "loss-chart--eval", "loss-chart--axis"}
     DEFAULT_CSS = """
     LossChart .loss-chart--loss { color: $text-primary; }
     LossChart .loss-chart--eval { color: $warning; text-style: bold; }

@@ -48,8 +48,8 @@ def _rows(found: dict[str, Any]) -> list[tuple[bool, str, str, str]]:
         (
             bool(found["embedded_model"] or embedded),
             "model",
-            "embedded model ready" if found["embedded_model"] else "embedded, made when first used",
-            "run `ftui setup llm` to have the embedded model",
+            "embedded model ready" if found["embedded_model"] else "embedded, made when first used" if embedded else "",
+            "no embedded model: run `ftui setup llm`",
         ),
         (
             bool(found["datasets"]),

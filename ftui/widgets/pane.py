@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from textual.containers import Vertical
+from textual.geometry import Region
 from textual.message import Message
 from textual.widget import Widget
 
@@ -37,6 +38,18 @@ class Pane(Vertical):
         assert self.ftui.engine is not None  # actions are blocked until it is loaded
         return self.ftui.engine
 
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """A pane draws its frame alone, for what is inside draws itself; so a move of the focus costs little."""
+        if repaint and not (regions or layout or recompose):
+            width, height = self.size
+            regions = (
+                Region(-1, -1, width + 2, 1),
+                Region(-1, height, width + 2, 1),
+                Region(-1, -1, 1, height + 2),
+                Region(width, -1, 1, height + 2),
+            )
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
     def target(self) -> Widget:
         """The widget that takes the keys when the pane is entered."""
         raise NotImplementedError
@@ -47,7 +60,8 @@ class Pane(Vertical):
 
     def move(self, where: str) -> None:
         """down, up, top or bottom, for the widget in focus."""
-        widget = self.app.focused if self.app.focused in self.query("*") else self.target()
+        focused = self.app.focused
+        widget = focused if focused is not None and self in focused.ancestors else self.target()
         for name in MOVES[where]:
             method = getattr(widget, name, None)
             if method is not None:

@@ -29,9 +29,8 @@ class PaneTabs(Static):
     def show(self, current: str) -> None:
         content, self._ends = Content(""), []
         for name, title in PANES.items():
-            content += (
-                Content.styled(f" ▸ {title} ", "bold reverse") if name == current else Content.styled(f"   {title} ", "$foreground-muted")
-            )
+            mark, style = ("▸", "bold reverse") if name == current else (" ", "$foreground-muted")
+            content += Content.styled(f" {mark} {title} ", style)
             self._ends.append((content.cell_length, name))
         self.update(content, layout=False)
 

@@ -23,7 +23,7 @@ class ParamsPanel(Pane):
 
     DEFAULT_CSS = """
     ParamsPanel ConfigForm { height: 1fr; scrollbar-size-vertical: 1; }
-    ParamsPanel #param-help { height: auto; min-height: 1; max-height: 3; padding: 0 1; color: $foreground-muted; }
+    ParamsPanel #param-help { height: 2; padding: 0 1; color: $foreground-muted; }
     """
 
     class Changed(Message):
@@ -45,7 +45,7 @@ class ParamsPanel(Pane):
 
     def compose(self) -> ComposeResult:
         yield self.form
-        yield Static(Content("j and k move, enter edits, p chooses a preset"), id="param-help", markup=False)
+        yield Static(Content("j k move, enter edits, p chooses a preset"), id="param-help", markup=False)
 
     def on_mount(self) -> None:
         self.post_message(self.Ready(self))
@@ -94,7 +94,7 @@ class ParamsPanel(Pane):
 
     @on(ConfigForm.Described)
     def _described(self, event: ConfigForm.Described) -> None:
-        self.query_one("#param-help", Static).update(Content(event.text))
+        self.query_one("#param-help", Static).update(Content(event.text), layout=False)
 
 
 def nearest(config: TrainConfig) -> str:

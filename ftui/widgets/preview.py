@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
@@ -13,7 +15,7 @@ from ftui.format import count
 PAGE = 5
 ROLE_WIDTH = 10
 ROLES = {"user": "$text-primary", "assistant": "$text-success", "system": "$text-warning"}
-Dialogs = list[list[dict[str, str]]]
+Dialogs = Sequence[Sequence[dict[str, str]]]
 
 
 def draw(dialogs: Dialogs, first: int, total: int | None, width: int) -> Content:

@@ -10,7 +10,7 @@ from textual.content import Content
 from engines.progress import Progress
 from engines.runs import Run, RunStatus
 from ftui.clean import clean, clean_line
-from ftui.format import STATE_MARKS, UNKNOWN, count, duration, number, rate, size
+from ftui.format import STATE_MARKS, UNKNOWN, count, duration, number, path, rate, size
 
 STATE_STYLES = {"done": "$text-success", "failed": "$text-error", "lost": "$text-warning", "stopped": "$text-warning"}
 WORKING = "$text-accent"
@@ -105,7 +105,7 @@ def failure(run: Run, status: RunStatus) -> Content | None:
     lines = [
         Content.styled(f"✗ {cause}", "bold $text-error"),
         Content(f"next: {clean(status.next_step)}" if status.next_step else "next: resume it"),
-        Content(f"exit code {code}   log {clean_line(str(run.log))}"),
+        Content(f"exit code {code}   log {clean_line(path(run.log))}"),
     ]
     if resumable:
         lines.append(Content("Press r to resume, t for all runs."))

@@ -146,7 +146,7 @@ class RunPanel(Pane):
         box = self.query_one("#find", Input)
         box.add_class("-shown")
         box.value = self.log_view.needle
-        box.focus()
+        self.screen.set_focus(box)
 
     def do_next_match(self) -> None:
         self.log_view.search(self.log_view.needle, again=True)
@@ -166,7 +166,7 @@ class RunPanel(Pane):
 
     def _close_box(self, box: Input) -> None:
         box.remove_class("-shown")
-        self.log_view.focus()
+        self.screen.set_focus(self.log_view)
 
     @on(LogView.Searched)
     def _searched(self, event: LogView.Searched) -> None:
@@ -182,4 +182,3 @@ class RunPanel(Pane):
             title += f" · /{clean_line(view.needle)[:30]} {where}"
         view.border_title = Content(title)
         view.border_subtitle = Content(view.position)
-

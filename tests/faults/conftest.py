@@ -1,4 +1,4 @@
-"""Fixtures of the fault tests. A case that fails is run again with FTUI_SEED; FTUI_FAULTS=long multiplies the counts."""
+"""Fixtures of the fault tests. FTUI_SEED repeats a failed case, FTUI_FAULTS=long multiplies the counts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from harness import SEED, Place
+from harness import HERE, IS_LONG, SEED, Place
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if IS_LONG:
+        for item in items:
+            if item.path.is_relative_to(HERE):
+                item.add_marker(pytest.mark.timeout(7200))
 
 
 @pytest.fixture

@@ -93,6 +93,16 @@ class Place:
 
     # --- waiting ---
 
+    def hold(self, step: int) -> None:
+        """Let jobs wait before `step` until `release`."""
+        (self.home / f"hold-{step}").touch()
+
+    def until_held(self, step: int) -> None:
+        until(lambda: (self.home / f"hold-{step}").stat().st_mtime == 0, f"a job to come to step {step}")
+
+    def release(self, step: int) -> None:
+        (self.home / f"hold-{step}").unlink()
+
     def steps_done(self, run: Run) -> int:
         return run.log.read_bytes().count(b'{"event": "metrics"') if run.log.exists() else 0
 
@@ -142,9 +152,7 @@ class Place:
                     return verdicts
                 self.runs.start(run)
             else:
-                until(
-                    lambda: run.status().ended or run.status().state == "orphan", f"{run.id} to end: {run.status()}"
-                )
+                until(lambda: run.status().ended or run.status().state == "orphan", f"{run.id} to end: {run.status()}")
         raise AssertionError(f"{run.id} is not done after {attempts} attempts: {verdicts}")
 
     # --- the invariants ---

@@ -26,8 +26,28 @@ from engines.launch import leave_terminal
 from engines.supervisor import supervise
 
 CALLS: list[tuple[Any, str]] = [
-    *((os, name) for name in "open write read pread fsync rename unlink fork pipe close dup2 waitpid stat".split()),
-    *((os, name) for name in "fstat listdir scandir setsid chdir pidfd_open killpg kill execvpe".split()),
+    *(
+        (os, name)
+        for name in [
+            "open",
+            "write",
+            "read",
+            "pread",
+            "fsync",
+            "rename",
+            "unlink",
+            "fork",
+            "pipe",
+            "close",
+            "dup2",
+            "waitpid",
+            "stat",
+        ]
+    ),
+    *(
+        (os, name)
+        for name in ["fstat", "listdir", "scandir", "setsid", "chdir", "pidfd_open", "killpg", "kill", "execvpe"]
+    ),
     (builtins, "open"),
     (io, "open"),
     (select, "select"),

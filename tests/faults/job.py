@@ -2,6 +2,7 @@
 
     python -S job.py --steps 40 --seconds 0.01 --every 10 --busy FILE [--mode MODE]
 
+Before step N it waits while there is a file hold-N beside FILE, and shows by the file's time that it does.
 The loss of a step depends on all steps before, through the checkpoint, so a wrong resume shows.
 """
 
@@ -72,6 +73,16 @@ def have_a_family() -> None:
     subprocess.Popen(["sleep", "1000"], start_new_session=True)
 
 
+def wait_before(step: int, folder: Path) -> None:
+    hold = folder / f"hold-{step}"
+    while hold.exists() and not stop_requested():
+        try:
+            os.utime(hold, (0, 0))
+        except FileNotFoundError:
+            return
+        time.sleep(0.01)
+
+
 def go_wrong(mode: str) -> None:
     if mode == "crash":
         raise ValueError("bad row 7")
@@ -90,6 +101,7 @@ def train(options: argparse.Namespace) -> None:
     emit("train", total_steps=options.steps, first_step=step)
     while step < options.steps:
         step += 1
+        wait_before(step, options.busy.parent)
         state = next_state(state, step)
         print(f"L {attempt} {step}" + " …" * 200 * (options.mode == "chatty"))
         emit("metrics", step=step, loss=loss_of(state))

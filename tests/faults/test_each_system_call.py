@@ -44,10 +44,13 @@ def hit_every_call(places: Path, mode: str, fault: str, who: str) -> Counter[str
         if mode == "start":
             run = place.create(steps=STEPS)
         else:
-            run = place.start(steps=STEPS, seconds=0.05)
+            place.hold(3)
+            run = place.start(steps=STEPS)
             status = run.status()
             assert place.kill_supervisor(run)
         launch_injected(place, run.folder, mode, fault, who, k)
+        if mode == "adopt":
+            place.release(3)
         verdicts = place.recover(run)
         place.check(run, STEPS)
         for verdict in verdicts:
@@ -98,24 +101,28 @@ def test_the_child_before_it_becomes_the_job(places: Path, fault: str) -> None:
 
 def test_a_supervisor_that_is_killed_again_and_again(place: Place) -> None:
     """Each adoption is killed in its turn; the job never notices."""
-    run = place.start(steps=STEPS, seconds=0.3)
+    place.hold(3)
+    run = place.start(steps=STEPS)
     pid = run.status().pid
     for _ in range(5):
         assert place.kill_supervisor(run)
         place.until_state(run, "orphan")
         assert pid and processes.start_time(pid)
         assert place.runs.adopt(run) == "adopted"
+    place.release(3)
     assert [status.state for status in place.recover(run)] == ["done"]
     assert run.status().attempt == 1
     place.check(run, STEPS)
 
 
 def test_a_job_that_is_killed_while_nobody_watches_is_lost_and_resumed(place: Place) -> None:
-    run = place.start(steps=STEPS, seconds=0.1, every=2)
-    place.until_training(run, steps=3)
+    place.hold(4)
+    run = place.start(steps=STEPS, every=2)
+    place.until_held(4)
     pid = run.status().pid
     assert place.kill_supervisor(run) and pid and kill(pid)
     until(lambda: not processes.start_time(pid), "the job to be gone")
+    place.release(4)
     verdicts = place.recover(run)
     assert [status.state for status in verdicts] == ["lost", "done"]
     assert verdicts[0].next_step == "Resume it."

@@ -35,13 +35,15 @@ def change_status(run: Run, **changes: Any) -> None:
 
 def left_alone(place: Place, *, job_dies: bool = True) -> Run:
     """A run whose supervisor was killed, and usually its job too."""
-    run = place.start(steps=STEPS, seconds=0.05)
-    place.until_training(run)
+    place.hold(3)
+    run = place.start(steps=STEPS)
+    place.until_held(3)
     pid = run.status().pid
     assert place.kill_supervisor(run) and pid
     if job_dies:
         kill(pid)
         until(lambda: not processes.start_time(pid), "the job to be gone")
+        place.release(3)
     return run
 
 
@@ -97,6 +99,7 @@ def test_recorded_times_are_a_day_off(place: Place, shift: int) -> None:
     change_status(run, started_at=time.time() + shift)
     os.utime(run.folder / "status.json", (time.time() + shift,) * 2)
     assert place.runs.adopt(run) == "adopted"
+    place.release(3)
     assert place.until_ended(run).state == "done"
     assert run.status().attempt == 1
     place.check(run, STEPS)

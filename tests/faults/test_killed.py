@@ -164,8 +164,13 @@ def test_workers_of_a_killed_launcher_end_before_the_next_run_starts(place: Plac
     place.until_training(first)
     second = place.start(steps=STEPS)
     assert second.status().state == "queued"
-    pid = first.status().pid
-    assert pid and kill(pid)
+    pid, supervisor = first.status().pid, place.supervisor_pid(first)
+    assert pid and supervisor
+    os.kill(supervisor, signal.SIGSTOP)  # it cannot sweep yet
+    kill(pid)
+    until(lambda: not processes.start_time(pid), "the launcher to be gone")
+    assert statefiles.is_locked(first.spec["device_lock"]), "the device is free, but the trainer lives"
+    os.kill(supervisor, signal.SIGCONT)
     assert place.until_ended(first).cause == "ended by SIGKILL"
     place.until_ended(second)
     place.check(second, STEPS)

@@ -15,10 +15,11 @@ LINES = count(1_000_000, 50_000_000)
 WRITERS = 4
 JOB = r"""
 import os, sys
+garbage = b"\xff\xfe\x00 \x1b[31mred\x1b[0m \x1b]52;c;ZXZpbA==\x07"
 for writer in range(4):
     if os.fork() == 0:
         for number in range(int(sys.argv[1]) // 4):
-            os.write(1, b"w%d \xff\xfe\x00 \x1b[31mred\x1b[0m \x1b]52;c;ZXZpbA==\x07\r 10%%\rW %d %d\n" % (writer, writer, number))
+            os.write(1, b"w%d %s\r 10%%\rW %d %d\n" % (writer, garbage, writer, number))
             if number % 5000 == 0:
                 os.write(1, b'{"event": "metrics", "step": %d, "loss": %d.5}\n' % (number, writer))
         os._exit(0)

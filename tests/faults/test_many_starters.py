@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from harness import HERE, PATIENCE, Place, attempts_in, count
 
+from engines.launch import launch
 from engines.runs import Run
 
 STARTERS = 20
@@ -40,24 +42,36 @@ def test_different_runs_of_one_device(place: Place, round_number: int) -> None:
         place.check(run, STEPS)
         assert run.status().attempt == 1
     spans = sorted((run.status().started_at or 0, run.status().ended_at or 0) for run in runs)
-    assert all(before[0] < after[0] for before, after in zip(spans, spans[1:], strict=False))
+    assert all(before[0] < after[0] for before, after in pairwise(spans))
 
 
 @pytest.mark.parametrize("round_number", range(ROUNDS))
 def test_the_same_run(place: Place, round_number: int) -> None:
-    run = place.create(steps=STEPS, seconds=0.2)
+    place.hold(3)
+    run = place.create(steps=STEPS)
     start_at_once(place, [run] * STARTERS)
+    place.release(3)
     assert place.until_ended(run).state == "done"
     place.check(run, STEPS)
     assert list(attempts_in(run)) == [1]
 
 
+def test_who_comes_too_late_does_not_start_it_again(place: Place) -> None:
+    """It saw the run before it was started, and comes when it has ended."""
+    run = place.start(steps=STEPS)
+    before = place.until_ended(run)
+    assert launch(run.folder, "start", expected_attempt=0) == "started"
+    assert run.status() == before
+
+
 def test_the_same_stopped_run_is_resumed_once(place: Place) -> None:
-    run = place.start(steps=60, seconds=0.05)
-    place.until_training(run)
+    place.hold(3)
+    run = place.start(steps=60)
+    place.until_held(3)
     place.runs.request_stop(run)
     assert place.until_ended(run).state == "stopped"
     start_at_once(place, [run] * STARTERS)
+    place.release(3)
     assert place.until_ended(run).state == "done"
     place.check(run, 60)
     assert list(attempts_in(run)) == [1, 2]

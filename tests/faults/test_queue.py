@@ -78,13 +78,15 @@ def test_devices_do_not_wait_for_each_other(place: Place) -> None:
 
 
 def test_starting_what_is_active_changes_nothing(place: Place) -> None:
-    run = place.start(steps=20, seconds=0.05)
+    place.hold(3)
+    run = place.start(steps=STEPS)
     assert place.runs.start(run).state == "running"
     assert place.kill_supervisor(run)
     assert place.runs.start(run).state == "running"  # adopted
     assert place.runs.adopt(run) == "supervised"
+    place.release(3)
     assert place.until_ended(run).attempt == 1
-    place.check(run, 20)
+    place.check(run, STEPS)
 
 
 def test_adopting_what_has_ended_or_never_began_changes_nothing(place: Place) -> None:
@@ -121,9 +123,11 @@ def test_what_runs_or_waits_cannot_be_deleted(place: Place) -> None:
 
 
 def test_workers_and_an_escaped_daemon_are_swept(place: Place) -> None:
-    run = place.start(steps=STEPS, seconds=0.05, mode="family")
-    place.until_training(run)
-    assert len(place.runs.leftovers(run)) == 4
+    place.hold(3)
+    run = place.start(steps=STEPS, mode="family")
+    place.until_held(3)
+    until(lambda: len(place.runs.leftovers(run)) == 4, "the job, two workers and a daemon")
+    place.release(3)
     assert place.until_ended(run).state == "done"
     assert statefiles.read_object(run.folder / "status.json")["swept"] == 3
     place.check(run, STEPS)
@@ -164,16 +168,18 @@ def test_a_job_inherits_only_its_log_and_the_lock_of_its_device(place: Place) ->
 
 
 def test_a_face_is_killed_in_the_middle_of_an_adoption(place: Place) -> None:
-    run = place.start(steps=40, seconds=0.05)
+    place.hold(3)
+    run = place.start(steps=STEPS)
     assert place.kill_supervisor(run)
     code = "import sys; from pathlib import Path; from engines.launch import launch; launch(Path(sys.argv[1]), 'adopt')"
     face = subprocess.Popen([sys.executable, "-c", code, str(run.folder)])
     until(lambda: place.supervisor_pid(run), "the adopting supervisor")
     face.kill()
     face.wait()
+    place.release(3)
     assert [status.state for status in place.recover(run)] == ["done"]
     assert run.status().attempt == 1
-    place.check(run, 40)
+    place.check(run, STEPS)
 
 
 def test_a_supervisor_that_died_before_its_first_word_leaves_a_run_that_can_be_started(place: Place) -> None:

@@ -16,13 +16,15 @@ FOREVER = 100_000
 
 
 def test_a_cooperative_stop_saves_and_is_resumed(place: Place) -> None:
+    place.hold(50)
     run = place.start(steps=100, every=1000, mode="family")
-    place.until_training(run, steps=3)
+    place.until_held(50)
     place.runs.request_stop(run)
     status = place.until_ended(run)
     assert (status.state, status.exit_code, status.cause) == ("stopped", 0, "")
     assert run.result()["state"] == "stopped"
-    assert (run.folder / "checkpoints" / f"checkpoint-{run.result()['step']}" / ".complete").exists()
+    assert (run.folder / "checkpoints" / "checkpoint-50" / ".complete").exists()
+    place.release(50)
     place.runs.start(run)
     assert place.until_ended(run).state == "done"
     place.check(run, 100)

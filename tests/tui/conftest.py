@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -70,10 +71,10 @@ def start_run(engine: LLMEngine, *flags: str, name: str = "chats-quick") -> Run:
     return run
 
 
-def add_dataset(engine: LLMEngine, name: str = "chats", dialogs: int = 40, report: dict[str, Any] | None = None) -> None:
+def add_dataset(
+    engine: LLMEngine, name: str = "chats", dialogs: int = 40, report: dict[str, Any] | None = None
+) -> None:
     """A dataset with its report, as the preparation writes them."""
-    import json
-
     rows = (
         {
             "messages": [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from engines import statefiles
 from engines.changes import changes
 from engines.llm import LLMEngine
 from tests.tui.conftest import add_adapter, add_dataset, opened
@@ -80,7 +81,7 @@ async def test_two_faces_see_each_others_changes(two: LLMEngine) -> None:
         await other.until(lambda: "third" in other.screen.dataset_panel.datasets, seconds=3)
 
 
-async def test_changes_are_seen_where_the_system_cannot_watch(engine: LLMEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_changes_are_seen_where_the_system_cannot_watch(engine: LLMEngine) -> None:
     seen = changes(engine.workspace, poll=True)
     waiting = asyncio.ensure_future(anext(seen))
     await asyncio.sleep(0)
@@ -91,11 +92,10 @@ async def test_changes_are_seen_where_the_system_cannot_watch(engine: LLMEngine,
 
 async def test_an_engines_refusal_is_shown_with_its_next_step(two: LLMEngine, tmp_path: Path) -> None:
     """Evaluating where the training environment is missing."""
-    two.environments.choose("llm", Path("/bin/true"))
-    settings = two.workspace.settings
-    settings.write_text(settings.read_text().replace("/bin/true", str(tmp_path / "gone")))
+    add_adapter(two, "newest", 1_700_000_200, base_model=str(two.models.embedded))
+    statefiles.write_json(two.workspace.settings, {"environments": {"llm": str(tmp_path / "gone")}})
     async with opened(two) as ui:
         await ui.go_to("adapters")
         await ui.press("e")
-        await ui.until(lambda: ui.shows("ftui") and any("not" in toast.message for toast in ui.app._notifications))
+        await ui.until(lambda: ui.shows("training environment is not complete", "ftui setup llm"))
         assert not (two.workspace.home / "ftui-errors.log").exists()

@@ -20,9 +20,9 @@ async def test_a_file_is_opened_prepared_and_shown(engine: LLMEngine, tmp_path: 
     folder = tmp_path / "My chats"
     folder.mkdir()
     (folder / "result.json").write_bytes(SAMPLE.read_bytes())
-    async with opened(engine) as ui:
+    async with opened(engine, (120, 56)) as ui:
         await ui.press("o")
-        await ui.until(lambda: isinstance(ui.app.screen, OpenFileScreen))
+        await ui.until(lambda: isinstance(ui.app.screen, OpenFileScreen) and ui.app.focused)
         await ui.type(f"{tmp_path}/My")
         await ui.until(lambda: ui.shows("My chats/"))
         await ui.press("tab")

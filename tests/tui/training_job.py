@@ -1,4 +1,4 @@
-"""A job that looks like a training from outside: the contract's events, checkpoints, stop, resume, an adapter. No torch.
+"""A job that looks like a training from outside: the contract's events, checkpoints, stop, resume, an adapter.
 
 It can be a run of its own, or stand where the training environment's interpreter is expected:
 
@@ -63,7 +63,8 @@ def main() -> None:
             emit("metrics", step=step, epoch=epoch, eval_loss=loss + 0.15)
         if step == given.fail_at and first == 0:
             (given.checkpoints / str(step)).touch()
-            emit("error", code="failed", cause="out of memory: tried to allocate 2 GB", next_step="Lower the batch size.")
+            cause = "out of memory: tried to allocate 2 GB"
+            emit("error", code="failed", cause=cause, next_step="Lower the batch size.")
             sys.exit(1)
         if stop_requested():
             (given.checkpoints / str(step)).touch()
