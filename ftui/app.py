@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import time
 import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual.app import App, SystemCommand
@@ -57,6 +59,18 @@ class Failed(Message):
         self.then = then
 
 
+def _end_with_the_terminal() -> None:
+    """End the process when the terminal is gone (SSH dropped, window closed).
+
+    Textual's writer then waits for ever and its reader spins. Nothing is lost: all state is
+    on disk, and trainings belong to their supervisors.
+    """
+    poller = select.poll()
+    poller.register(0, 0)  # a hang-up is reported without being asked for
+    poller.poll()
+    os._exit(128 + signal.SIGHUP)
+
+
 class FtuiApp(App[None]):
     """The app on one workspace."""
 
@@ -85,6 +99,8 @@ class FtuiApp(App[None]):
 
     def on_mount(self) -> None:
         self._end_on_signals()
+        if not self.is_headless:
+            Thread(target=_end_with_the_terminal, daemon=True).start()
         if self.remembered.theme in self.available_themes:
             self.theme = self.remembered.theme
         self.switch_mode(self.remembered.place if self.remembered.place in self.MODES else "llm")

@@ -42,14 +42,16 @@ cli.command("ftui.commands.demo:demo", name="demo")
 
 
 @cli.default
-def app(*, home: Annotated[Path | None, Parameter(help="The workspace folder")] = None) -> None:
+def app(*, home: Annotated[Path | None, Parameter(help="The workspace folder")] = None) -> int:
     """Open the app."""
     from engines.workspace import Workspace
     from ftui.app import FtuiApp
 
     if not sys.stdout.isatty() or not sys.stdin.isatty():
         raise UserError("usage", "the app needs a terminal", "Use a command instead: ftui --help.")
-    FtuiApp(Workspace(home).home).run()
+    opened = FtuiApp(Workspace(home).home)
+    opened.run()
+    return opened.return_code or EXIT_OK
 
 
 def run(arguments: list[str]) -> int:

@@ -40,7 +40,12 @@ def test_list_is_newest_first_and_shows_the_card(adapters: Adapters) -> None:
     make(adapters, "new", created_at=2.0, loss=0.5)
     found = adapters.list()
     assert [adapter.name for adapter in found] == ["new", "old"]
-    assert (found[0].loss, found[0].rank, found[0].base_model, found[0].dataset) == (0.5, 8, "/models/base", "d_dataset.jsonl")
+    assert (found[0].loss, found[0].rank, found[0].base_model, found[0].dataset) == (
+        0.5,
+        8,
+        "/models/base",
+        "d_dataset.jsonl",
+    )
     assert found[0].size > 0
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sample_rows import dialog_rows, write_dataset
 
 from engines.errors import UserError
 from engines.llm import LLMEngine
-from sample_rows import dialog_rows, write_dataset
 
 
 def test_list_preview_count(engine: LLMEngine) -> None:

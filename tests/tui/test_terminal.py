@@ -18,7 +18,9 @@ LEFT = b"\x1b[?1049l"  # back from the alternate screen
 
 
 def app(engine: LLMEngine, **env: str) -> Terminal:
-    code = f"from pathlib import Path; from ftui.app import FtuiApp; FtuiApp(Path({str(engine.workspace.home)!r})).run()"
+    code = (
+        f"from pathlib import Path; from ftui.app import FtuiApp; FtuiApp(Path({str(engine.workspace.home)!r})).run()"
+    )
     return Terminal([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT), **env})
 
 
@@ -58,9 +60,9 @@ def test_a_closed_terminal_ends_the_app_and_not_the_run(engine: LLMEngine, tmp_p
 
 def test_a_fault_of_the_app_is_one_line_and_a_file(engine: LLMEngine) -> None:
     (engine.workspace.home / "break.py").write_text(
-        "from pathlib import Path\nfrom ftui.app import FtuiApp\n"
+        "import sys\nfrom pathlib import Path\nfrom ftui.app import FtuiApp\n"
         "class Broken(FtuiApp):\n    def on_resize(self):\n        raise RuntimeError('[bold]out of order[/nothing]')\n"
-        f"Broken(Path({str(engine.workspace.home)!r})).run()\n"
+        f"app = Broken(Path({str(engine.workspace.home)!r}))\napp.run()\nsys.exit(app.return_code)\n"
     )
     script = engine.workspace.home / "break.py"
     with Terminal([sys.executable, str(script)], env={"PYTHONPATH": str(ROOT)}) as terminal:
