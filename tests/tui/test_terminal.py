@@ -61,8 +61,9 @@ def test_a_closed_terminal_ends_the_app_and_not_the_run(engine: LLMEngine, tmp_p
 def test_a_fault_of_the_app_is_one_line_and_a_file(engine: LLMEngine) -> None:
     (engine.workspace.home / "break.py").write_text(
         "import sys\nfrom pathlib import Path\nfrom ftui.app import FtuiApp\n"
-        "class Broken(FtuiApp):\n    def on_resize(self):\n        raise RuntimeError('[bold]out of order[/nothing]')\n"
-        f"app = Broken(Path({str(engine.workspace.home)!r}))\napp.run()\nsys.exit(app.return_code)\n"
+        "def broken(app):\n    raise RuntimeError('[bold]out of order[/nothing]')\n"
+        "FtuiApp.on_resize = broken\n"
+        f"app = FtuiApp(Path({str(engine.workspace.home)!r}))\napp.run()\nsys.exit(app.return_code)\n"
     )
     script = engine.workspace.home / "break.py"
     with Terminal([sys.executable, str(script)], env={"PYTHONPATH": str(ROOT)}) as terminal:
