@@ -82,9 +82,12 @@ class Terminal:
         """Seconds from the key to the drawing of `answer`."""
         while self.read(0):
             pass
-        self.tail = ""
+        before, self.tail = self.tail, ""
         os.write(self.master, keys.encode())
-        return self.wait_for(answer, seconds)
+        try:
+            return self.wait_for(answer, seconds)
+        finally:
+            self.tail = before + self.tail
 
     # --- what it costs ---
 

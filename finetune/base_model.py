@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import UserError
+from engines.models import EMBEDDED_FOLDER
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Waiting threads sleep instead of spinning: as fast on a quiet machine, several times faster on a busy one.
@@ -58,8 +59,15 @@ def set_threads() -> int:
 
 
 def _location(source: str) -> tuple[str, dict[str, str]]:
-    """What transformers wants: a folder or a name, and `gguf_file` for a GGUF file."""
+    """What transformers wants: a folder or a name, and `gguf_file` for a GGUF file.
+
+    The embedded model is made here if it is what is wanted and nobody has made it yet.
+    """
     path = Path(source)
+    if path.name == EMBEDDED_FOLDER and path.is_absolute() and not path.exists():
+        from finetune import embedded_model
+
+        embedded_model.convert(path)
     if source.lower().endswith(".gguf"):
         return str(path.parent), {"gguf_file": path.name}
     return source, {}

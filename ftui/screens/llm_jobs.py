@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 DEMO_DATASET = "sample"
 PROMPTS = 2
+LONGEST_CAUSE = 120  # characters in a notice
 
 
 class Jobs:
@@ -177,7 +179,8 @@ class Jobs:
         if state == "done":
             self.ftui.say(f"✓ {run.name} is done")
         elif state in ("failed", "lost"):
-            self.ftui.say(f"✗ {run.name}: {run.status().cause or state}", run.status().next_step, severity="error")
+            cause = shorten(run.status().cause or state, LONGEST_CAUSE, placeholder="…")
+            self.ftui.say(f"✗ {run.name}: {cause}", "The Run pane says what to do.", severity="error")
         if state == "done" and run.kind == "evaluate":
             self._show_evaluation(run)
 
