@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Waiting threads sleep instead of spinning: as fast on a quiet machine, several times faster on a busy one.
 # Read when torch is first imported, which every function here does by itself.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# What libraries say to each other about their own interfaces is nothing for the log of a training.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 
 def choose_device(wanted: str) -> str:
