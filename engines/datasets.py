@@ -2,11 +2,14 @@
 
 finetune/datasets/{name}_dataset.jsonl          rows of {"messages": [...], "conversation": "…"}
 finetune/datasets/{name}_dataset.report.json    how it was made: counted, dropped, repaired
+finetune/datasets/{name}_dataset_train.jsonl    its two parts, if it was prepared with a split
+finetune/datasets/{name}_dataset_eval.jsonl
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +21,7 @@ from engines.errors import UserError
 from engines.workspace import Workspace, check_name
 
 SUFFIX = "_dataset.jsonl"
+COMPANIONS = (".report.json", "_train.jsonl", "_eval.jsonl")  # what lies beside a dataset, after its stem
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,9 @@ class Dataset:
 
     @property
     def dialogs(self) -> int | None:
-        return self.report.get("dialogs")
+        """Rows, as far as its preparation has counted them."""
+        written = self.report.get("rows", {}).get("written", self.report.get("dialogs"))
+        return None if written is None else int(written)
 
     def as_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "path": str(self.path)}
@@ -79,7 +85,8 @@ class Datasets:
         with open(dataset.path, encoding="utf-8", errors="replace") as file:
             for line in islice(file, first, first + count):
                 try:
-                    messages = json.loads(line)["messages"]
+                    row = json.loads(line)
+                    messages = row["messages"] or [{"role": "text", "content": row.get("text", "")}]
                     dialogs.append([{"role": str(turn["role"]), "content": str(turn["content"])} for turn in messages])
                 except (ValueError, KeyError, TypeError, RecursionError):
                     continue
@@ -93,10 +100,39 @@ class Datasets:
             return sum(1 for line in file if line.strip())
 
     def delete(self, name: str) -> Path:
-        """Move a dataset and its report to the trash. Returns where it went."""
+        """Move a dataset and what lies beside it to the trash. Returns where it went, for `restore`."""
         dataset = self.get(name)
-        report_path(dataset.path).unlink(missing_ok=True)
-        return self.workspace.move_to_trash(dataset.path, "dataset")
+        trashed = self.workspace.move_to_trash(dataset.path, "dataset")
+        for ending in COMPANIONS:
+            beside = companion(dataset.path, ending)
+            if beside.is_file():
+                os.rename(beside, trashed.with_name(f"{trashed.name}{ending}"))
+        return trashed
+
+    def restore(self, trashed: Path) -> Dataset:
+        """Undo `delete`. Raises UserError if there is a dataset of that name again."""
+        back = self.workspace.restore(trashed)
+        for ending in COMPANIONS:
+            beside = trashed.with_name(f"{trashed.name}{ending}")
+            if beside.is_file():
+                os.rename(beside, companion(back, ending))
+        return self._read(back)
+
+    def rename(self, name: str, new_name: str) -> Dataset:
+        """Raises UserError if the new name is taken."""
+        dataset, target = self.get(name), self.path(new_name)
+        if target.exists():
+            raise UserError("conflict", f"there is a dataset {new_name} already", "Choose another name.")
+        for ending in COMPANIONS:
+            beside = companion(dataset.path, ending)
+            if beside.is_file():
+                os.rename(beside, companion(target, ending))
+        os.rename(dataset.path, target)
+        return self._read(target)
+
+
+def companion(dataset: Path, ending: str) -> Path:
+    return dataset.with_name(f"{dataset.stem}{ending}")
 
 
 def report_path(dataset: Path) -> Path:

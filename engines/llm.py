@@ -7,14 +7,16 @@ a method starts it and returns the run, which any face can follow.
 from __future__ import annotations
 
 import os
+import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from engines import devices, estimate, statefiles
+from engines import devices, estimate, events, statefiles
 from engines.adapters import Adapter, Adapters
 from engines.chat import ChatSession
-from engines.config import PrepareConfig, TrainConfig, build
+from engines.config import HUB_NAME, PrepareConfig, TrainConfig, build
 from engines.datasets import SUFFIX, Dataset, Datasets
 from engines.environments import Environments
 from engines.errors import UserError
@@ -22,6 +24,7 @@ from engines.models import Models
 from engines.runs import PRIVACY, Run, Runs, RunStatus
 from engines.workspace import Workspace, check_name, name_from
 
+INSPECT_SECONDS = 120
 SAMPLE = Path(__file__).resolve().parent.parent / "finetune" / "sample" / "result.json"
 
 
@@ -41,27 +44,60 @@ class LLMEngine:
     def prepare(
         self, source: Path | str, config: PrepareConfig, *, name: str | None = None, output: Path | str | None = None
     ) -> Run:
-        """Turn an export or a dataset file into `messages` JSONL, in the workspace or exactly at `output`."""
+        """Turn files of any known format into `messages` JSONL, in the workspace or exactly at `output`.
+
+        source: a file, a folder, a zip archive, or the name of a dataset on the hub (owner/name).
+        """
         file = Path(source).expanduser().absolute()
-        if not file.is_file():
-            raise UserError("not_found", f"there is no file {file}", "Check the path; a folder is not read yet.")
+        on_hub = not file.exists() and HUB_NAME.fullmatch(str(source)) is not None
+        if not file.exists() and not on_hub:
+            raise UserError("not_found", f"there is no file or folder {file}", "Check the path.")
         if output is not None:
             target = Path(output).expanduser().absolute()
             if not target.parent.is_dir():
                 raise UserError("not_found", f"there is no folder {target.parent}", "Make it first.")
         else:
             target = self.datasets.path(check_name(name or self.dataset_name(file), "a dataset"))
-        argv = [str(self._light_python()), "-m", "finetune.prepare_dataset", str(file), str(target)]
+        argv = [
+            str(self._light_python()),
+            "-m",
+            "finetune.prepare_dataset",
+            str(source) if on_hub else str(file),
+            str(target),
+        ]
         run = self.runs.create(
             "prepare", target.name.removesuffix(SUFFIX), [*argv, "--config", "{run}/config.json"],
-            config=config.model_dump(), source=str(file), output=str(target),
+            config=config.model_dump(), source=str(source) if on_hub else str(file), output=str(target),
         )  # fmt: skip
         self.runs.start(run)
         return run
 
+    def inspect(self, source: Path | str, config: PrepareConfig) -> dict[str, Any]:
+        """What a source holds and what would become of it; of large files by a sample. Takes under a second or so.
+
+        Raises UserError for what cannot be read.
+        """
+        argv = [str(self._light_python()), "-m", "finetune.inspect_dataset", os.path.expanduser(str(source))]
+        with tempfile.TemporaryDirectory() as folder:
+            parameters = Path(folder) / "config.json"
+            statefiles.write_json(parameters, config.model_dump())
+            done = subprocess.run(
+                [*argv, "--config", str(parameters)], capture_output=True, text=True, timeout=INSPECT_SECONDS
+            )
+        for line in reversed(done.stdout.splitlines()):
+            event = events.parse(line.encode())
+            if event is not None and event.get("event") == "result":
+                return {key: value for key, value in event.items() if key not in ("event", "time", "state")}
+            if event is not None and event.get("event") == "error":
+                raise UserError(event["code"], event["cause"], event["next_step"])
+        raise UserError(
+            "failed", f"{source} cannot be inspected: {done.stderr.strip()[-200:]}", "Try `ftui llm prepare`."
+        )
+
     def dataset_name(self, source: Path) -> str:
         """A name for what is made of `source`; `result.json` is named after its folder."""
-        stem = source.parent.name if source.stem == "result" else source.stem
+        vague = source.stem in ("result", "_chat", "conversations") and source.parent.name
+        stem = source.parent.name if vague else source.stem
         return name_from(stem.removesuffix("_dataset"))
 
     def _light_python(self) -> Path:

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIR = 0o700
@@ -33,6 +33,11 @@ def make_private_dir(path: Path) -> Path:
         except FileExistsError:  # another face was faster
             pass
     return path
+
+
+def open_private(path: Path) -> BinaryIO:
+    """Open a new file for writing that only its owner may read; one that is there is emptied."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE), "wb")
 
 
 def sync_dir(path: Path | str) -> None:

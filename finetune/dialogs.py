@@ -14,11 +14,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from engines.config import PrepareConfig
+from finetune.formats.dialog import TOOL, Dialog
 from finetune.formats.telegram_message import Batch, Chat, Message, Service
 
 PERSONAL_CHATS = frozenset({"personal_chat"})
@@ -31,18 +33,24 @@ _BREAKS = ("\r\n", "\r", "\x0b", "\x0c", "\x85")
 _SENTENCE_END = re.compile(r"(?:[.!?…。！？]+[\"'»”’)\]]*(?=\s|$)|(?=\n))")
 
 
-class Turn(msgspec.Struct, gc=False):
-    """One message of a dataset row."""
+class Turn(msgspec.Struct, gc=False, omit_defaults=True):
+    """One message of a dataset row. `weight` 0: an answer that is context and not learned."""
 
     role: str
     content: str
+    weight: int = 1
 
 
-class Row(msgspec.Struct, gc=False):
-    """One line of a dataset. Rows of one session share `conversation`, so that a split keeps them together."""
+class Row(msgspec.Struct, gc=False, omit_defaults=True):
+    """One line of a dataset. Rows of one session share `conversation`, so that a split keeps them together.
+
+    text: to be continued, instead of messages; all of it is learned. label: of a classification.
+    """
 
     messages: list[Turn]
     conversation: str
+    text: str = ""
+    label: str = ""
 
 
 class DialogBuilder:
@@ -57,12 +65,16 @@ class DialogBuilder:
         self.max_turns = config.max_dialog_length // 2 * 2  # a dialog has as many answers as questions
         self.max_characters = config.max_message_length
         self.chat_kinds = PERSONAL_CHATS | (GROUP_CHATS if config.include_groups else frozenset())
-        self.owner_ids = frozenset(owner_ids)
+        self.owner_ids: frozenset[str | int] = frozenset(owner_ids)
+        self.drops_forwards = not config.include_forwards
+        self.system_prompt = config.system_prompt
         self.write = write
+        self.file = ""  # what opens the keys of conversations where several files are read
 
         self.messages_read = self.messages_used = self.shortened = 0
         self.dialogs = self.turns = self.conversations = 0
-        self.characters = {"user": 0, "assistant": 0}
+        self.texts = 0  # rows of text to be continued
+        self.characters: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.chats_used = 0
         self.chats_skipped: Counter[str] = Counter()
@@ -71,9 +83,8 @@ class DialogBuilder:
         self._names_speakers = False
         self._session = 0
         self._session_wrote = False
-        self._conversation: str | None = None  # the key of a ready-made dialog
-        self._system: str | None = None
         self._last_time = 0
+        self._began = 0  # when the session did
         self._turns: list[Turn] = []
         self._turn_messages = 0  # messages in self._turns
         self._parts: list[str] = []  # messages of the turn that is being said
@@ -101,17 +112,18 @@ class DialogBuilder:
                 dropped[message.media()] += 1
                 continue
             is_owner = message.author_id in owner_ids
-            if is_owner and message.is_forward():
-                dropped["forwarded_by_owner"] += 1
+            if (is_owner or self.drops_forwards) and message.is_forward():
+                dropped["forwarded_by_owner" if is_owner else "forwarded"] += 1
                 continue
             if len(text) > self.max_characters and not (text := self._shorten(text)):
                 continue
             time = message.time or message.time_of_date() or last_time
             if time - last_time >= gap:
                 self.end_session()
+                self._began = time
             last_time = time
             if self._names_speakers and not is_owner:
-                text = f"{speaker(message)}: {text}"
+                text = f"{speaker_name(message.author)}: {text}"
             parts = self._parts
             if is_owner is self._is_answer and parts and len(parts) < MAX_TURN_MESSAGES:
                 parts.append(text)  # what _say would do, without a call for each message
@@ -119,23 +131,31 @@ class DialogBuilder:
                 self._say(is_owner, text)
         self._last_time = last_time
 
-    def add_dialog(self, turns: Iterable[tuple[str, str]], conversation: str) -> None:
-        """Take one ready-made dialog of (role, text), of the roles system, user and assistant."""
+    def add_dialog(self, dialog: Dialog) -> None:
+        """Take one ready-made dialog. Its limits are its author's: nothing is shortened or cut."""
         self.end_session()
-        self._conversation = conversation
-        for role, text in turns:
+        if dialog.text:
             self.messages_read += 1
-            text = harmless(text).strip()
-            if role != "system" and len(text) > self.max_characters:
-                text = self._shorten(text)
-            elif not text:
-                self.dropped["empty"] += 1
-            if text and role == "system":
-                self._system = f"{self._system}\n{text}" if self._system else text
-                self._turn_messages += 1
-            elif text:
-                self._say(role == "assistant", text)
-        self.end_session()
+            self.messages_used += 1
+            self.texts += 1
+            self.conversations += 1
+            self.characters["text"] += len(dialog.text)
+            self.write(Row([], dialog.conversation, text=harmless(dialog.text)))
+            return
+        self.messages_read += len(dialog.turns)
+        turns, dropped = whole_turns(dialog)
+        self.dropped.update(dropped)
+        if not turns or sum(turn.role != "system" for turn in turns) < self.min_turns:
+            if used := len(dialog.turns) - dropped.total():
+                self.dropped["short_dialog"] += used
+            return
+        for turn in turns:
+            self.characters[turn.role] += len(turn.content)
+        self.dialogs += 1
+        self.turns += sum(turn.role != "system" for turn in turns)
+        self.messages_used += len(dialog.turns) - dropped.total()
+        self.conversations += 1
+        self.write(Row(turns, dialog.conversation, label=dialog.label))
 
     def end_session(self) -> None:
         """Hand over what is complete; the next message begins a new session."""
@@ -148,7 +168,10 @@ class DialogBuilder:
         self._session += 1
         self._session_wrote = False
         self._is_answer = False
-        self._system = self._conversation = None
+
+    def end_file(self) -> None:
+        """The next chat is another one, even if it looks the same."""
+        self._chat = None
 
     def figures(self) -> dict[str, Any]:
         """Everything counted, as plain JSON data."""
@@ -158,11 +181,20 @@ class DialogBuilder:
             "messages_read": self.messages_read,
             "messages_used": self.messages_used,
             "dialogs": self.dialogs,
+            "texts": self.texts,
             "turns": self.turns,
             "characters": dict(self.characters),
             "shortened": self.shortened,
             "dropped": dict(self.dropped.most_common()),
         }
+
+    def _head(self) -> list[Turn]:
+        """The system turn, if one was asked for."""
+        if not self.system_prompt:
+            return []
+        contact = speaker_name(self._chat.name if self._chat else None)
+        date = datetime.fromtimestamp(self._began, UTC).date().isoformat() if self._began else ""
+        return [Turn("system", self.system_prompt.replace("{contact}", contact).replace("{date}", date))]
 
     def _open_chat(self, chat: Chat) -> None:
         self.end_session()
@@ -225,16 +257,41 @@ class DialogBuilder:
             self.messages_used += self._turn_messages
             self.conversations += not self._session_wrote
             self._session_wrote = True
-            head = [Turn("system", self._system)] if self._system else []
             position = self._chat.position if self._chat else 0
-            self.write(Row(head + turns, self._conversation or f"{position}/{self._session}"))
+            self.write(Row(self._head() + turns, f"{self.file}{position}/{self._session}"))
         self._turns = []
         self._turn_messages = 0
 
 
-def speaker(message: Message) -> str:
-    """The name that opens a turn in a group, on one line."""
-    return " ".join(harmless(message.author or "").split()) or NAMELESS
+def whole_turns(dialog: Dialog) -> tuple[list[Turn], Counter[str]]:
+    """The turns of a ready-made dialog, from a question to an answer, and what was left out, by reason.
+
+    Turns of one role that follow each other are joined, unless only one of them is learned.
+    """
+    turns: list[Turn] = []
+    joined: list[int] = []  # messages in each turn
+    dropped: Counter[str] = Counter()
+    for number, (role, raw) in enumerate(dialog.turns):
+        text = raw.strip() if raw.isprintable() else harmless(raw).strip()
+        weight = 0 if number in dialog.unlearned else 1
+        if role == TOOL or not text:
+            dropped["tool" if role == TOOL else "empty"] += 1
+        elif role == "assistant" and not any(turn.role == "user" for turn in turns):
+            dropped["before_question"] += 1
+        elif turns and turns[-1].role == role and (role != "assistant" or turns[-1].weight == weight):
+            turns[-1].content += f"\n{text}"
+            joined[-1] += 1
+        else:
+            turns.append(Turn(role, text, weight if role == "assistant" else 1))
+            joined.append(1)
+    while turns and turns[-1].role != "assistant":
+        dropped["unanswered" if turns.pop().role == "user" else "unused_system"] += joined.pop()
+    return turns, dropped
+
+
+def speaker_name(name: str | None) -> str:
+    """A name on one line."""
+    return " ".join(harmless(name or "").split()) or NAMELESS
 
 
 def harmless(text: str) -> str:

@@ -68,7 +68,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     precision = base_model.choose_precision(config.precision, device)
     emit("phase", name="load", text=f"loading {arguments.model} on {device}, {precision}")
     tokenizer = base_model.load_tokenizer(arguments.model)
-    _, held_out = rows.split(rows.read_dialogs(arguments.dataset), config.eval_share)
+    _, held_out = rows.read_parts(arguments.dataset, config.eval_share)
     encoded = rows.encode(held_out, tokenizer, config.max_seq_length)
     if not encoded.input_ids:
         raise UserError("bad_input", "the dataset has no held-out part", "Train with eval_share above 0.")

@@ -2,10 +2,12 @@
 
     python -m finetune.prepare_dataset INPUT OUTPUT.jsonl [--config CONFIG.json]
 
-INPUT is Telegram Desktop's `result.json` or a file of ready-made dialogs. Each line of
-OUTPUT is `{"messages": [{"role", "content"}, …], "conversation": "<chat>/<session>"}`;
-what was read, used and left out stands beside it in `OUTPUT.report.json`. A run that
-fails or is stopped leaves neither. CONFIG holds the parameters of `PrepareConfig`.
+INPUT is a file of any format in `finetune.formats`, a folder or a zip archive of such
+files, or the name of a dataset on the Hugging Face hub. Each line of OUTPUT is
+`{"messages": [{"role", "content"}, …], "conversation": "<chat>/<session>"}`, or
+`{"text": "…", …}`; what was read, used and left out stands beside it in
+`OUTPUT.report.json`. A run that fails or is stopped leaves neither. CONFIG holds the
+parameters of `PrepareConfig`.
 """
 
 from __future__ import annotations
@@ -13,13 +15,10 @@ from __future__ import annotations
 import argparse
 import errno
 import gc
-import hashlib
 import os
 import signal
 import sys
-import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -28,118 +27,47 @@ from engines import statefiles
 from engines.config import PrepareConfig, build
 from engines.errors import UserError
 from engines.events import emit
-from engines.run_protocol import run_script, stop_requested, write_result
-from finetune.dialogs import DialogBuilder, Row
-from finetune.formats import detect
-from finetune.formats.messages import Rows
-from finetune.formats.telegram import Export
-from finetune.formats.telegram_owner import Owner, find_owner
-
-SECONDS_BETWEEN_EVENTS = 0.2
-WRITTEN_BYTES = 1024 * 1024
+from engines.run_protocol import run_script, write_result
+from finetune import inputs, split_files
+from finetune.reading import Reading
+from finetune.refine import Refiner
+from finetune.row_file import Progress, RowFile, Stopped
 
 Report = dict[str, Any]
 
 
-class Stopped(Exception):
-    """Somebody asked this run to stop."""
-
-
-class RowFile:
-    """A dataset in the making: a private temporary file that becomes `path` by `finish`, or is gone."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        self.fd = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, statefiles.PRIVATE_FILE)
-        self.sha256 = hashlib.sha256()
-        self._waiting = bytearray()
-        self._encode = msgspec.json.Encoder().encode_into
-
-    def write(self, row: Row) -> None:
-        waiting = self._waiting
-        self._encode(row, waiting, len(waiting))
-        waiting += b"\n"
-        if len(waiting) > WRITTEN_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        self.sha256.update(self._waiting)
-        view = memoryview(self._waiting)
-        while view:
-            view = view[os.write(self.fd, view) :]
-        self._waiting = bytearray()
-
-    def make_durable(self) -> None:
-        self.flush()
-        os.fsync(self.fd)
-
-    def finish(self) -> None:
-        os.rename(self.temporary, self.path)
-        statefiles.sync_dir(self.path.parent)
-
-    def __enter__(self) -> RowFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.close(self.fd)
-        self.temporary.unlink(missing_ok=True)
-
-
-class Progress:
-    """Progress events, and the look at the stop request, both a few times a second."""
-
-    def __init__(self, total: int):
-        self.total = total
-        self._next = 0.0
-
-    def __call__(self, done: int) -> None:
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + SECONDS_BETWEEN_EVENTS
-        if stop_requested():
-            raise Stopped
-        emit("progress", done=min(done, self.total), total=self.total, unit="bytes")
-
-
-def prepare(source: Path, output: Path, config: PrepareConfig) -> Report:
-    """Write `output` and its report; returns the report. Raises UserError, OSError, Stopped."""
-    check_output(source, output)
-    kind = detect(source)
-    progress = Progress(source.stat().st_size)
-    with RowFile(output) as rows:
-        owner: Owner | None = None
-        if kind == "telegram":
-            emit("phase", name="owner", text="Looking for the owner of the export")
-            export = Export(source)
-            owner = find_owner(export, config.owner_name, progress)
-            emit("phase", name="read", text=f"Reading the chats of {owner.name or owner.id}")
-            builder = DialogBuilder(config, owner.ids, rows.write)
-            repaired, lost = read_export(export, builder, progress)
-        else:
-            emit("phase", name="read", text="Reading ready-made dialogs")
-            builder = DialogBuilder(config, (), rows.write)
-            repaired, lost = 0, read_rows(Rows(source), builder, progress)
+def prepare(source: str, output: Path, config: PrepareConfig) -> Report:
+    """Write `output`, its split and its report; returns the report. Raises UserError, OSError, Stopped."""
+    check_output(Path(source), output)
+    with inputs.opened(source, output, config.hub_split) as files, RowFile(output) as rows:
+        progress = Progress(sum(file.stat().st_size for _, file in files))
+        refiner = Refiner(config, rows.write)
+        reading = Reading(config, refiner, progress)
+        many = len(files) > 1
+        for number, (name, file) in enumerate(files):
+            reading.read(file, name, f"{number}:" if many else "", one_of_many=many)
         emit("progress", done=progress.total, total=progress.total, unit="bytes")
-        check_not_empty(builder, owner, source.name)
+        reading.check_not_empty(Path(source).name, refiner.left_out)
+        if not refiner.written:
+            raise nothing_left(refiner)
         rows.make_durable()
         report = {
-            "source": source.name,
+            "source": Path(source).name,
             "bytes": progress.total,
-            "format": kind,
-            "owner": {"name": owner.name, "id": owner.id, "found_by": owner.found_by} if owner else None,
-            **builder.figures(),
-            "repaired": repaired,
-            "lost": lost,
+            **reading.figures(),
+            **refiner.figures(),
+            "split": split_files.write(rows.temporary, output, config.split, config.split_seed),
             "config": config.model_dump(),
             "output_sha256": rows.sha256.hexdigest(),
         }
         statefiles.write_json(report_path(output), report)
         rows.finish()
     return report
+
+
+def nothing_left(refiner: Refiner) -> UserError:
+    counted = ", ".join(f"{reason} {count:,}" for reason, count in refiner.left_out.most_common())
+    return UserError("bad_input", f"the filters leave out all {refiner.formed:,} dialogs ({counted})", "Loosen them.")
 
 
 def check_output(source: Path, output: Path) -> None:
@@ -153,58 +81,6 @@ def check_output(source: Path, output: Path) -> None:
             raise UserError("usage", f"{path} is a folder", "Name a file for the dataset.")
         if path.exists() and source.exists() and path.samefile(source):
             raise UserError("usage", f"{path.name} is the file to be read", "Give the dataset another name.")
-
-
-def read_export(export: Export, builder: DialogBuilder, progress: Progress) -> tuple[int, int]:
-    """Returns how many messages were repaired and lost."""
-    for chat, batch in export.batches(builder.uses):
-        builder.add(chat, batch)
-        progress(export.bytes_read)
-    builder.end_session()
-    if export.repaired:
-        emit("warning", text=f"{export.repaired:,} messages were not valid JSON and were repaired")
-    if export.lost:
-        emit("warning", text=f"{export.lost:,} messages could not be read and were left out")
-    if export.truncated:
-        emit("warning", text="the export ends in the middle; what was there is used")
-    return export.repaired, export.lost
-
-
-def read_rows(rows: Rows, builder: DialogBuilder, progress: Progress) -> int:
-    """Returns how many rows were left out because they could not be read. Raises UserError if all were."""
-    for dialog in rows.dialogs():
-        builder.add_dialog(dialog.turns, dialog.conversation)
-        progress(rows.bytes_read)
-    if rows.bad and not rows.good:
-        raise UserError(
-            "bad_input",
-            f"none of the {rows.bad:,} rows of {rows.path.name} can be read; {rows.problems[0]}",
-            "Correct the rows as described and try again.",
-        )
-    for problem in rows.problems:
-        emit("warning", text=problem)
-    if rows.bad > len(rows.problems):
-        emit("warning", text=f"and {rows.bad - len(rows.problems):,} more rows that cannot be read")
-    return rows.bad
-
-
-def check_not_empty(builder: DialogBuilder, owner: Owner | None, name: str) -> None:
-    """Raises UserError when there is nothing to learn from."""
-    if builder.dialogs:
-        return
-    if builder.messages_read == 0 and not builder.chats_skipped:
-        raise UserError("bad_input", f"{name} contains no messages", "Export a chat that has messages.")
-    whose = f" of {owner.name or owner.id}" if owner else ""
-    counts = [*builder.dropped.most_common(6), *builder.chats_skipped.most_common(6)]
-    counted = ", ".join(f"{reason} {count:,}" for reason, count in counts)
-    next_step = "Check who is named as the owner, and the limits on dialogs."
-    if any(kind in builder.chats_skipped for kind in ("private_group", "private_supergroup", "public_supergroup")):
-        next_step = "Include group chats, or export a personal chat."
-    raise UserError(
-        "bad_input",
-        f"no dialog with an answer{whose} was found in {builder.messages_read:,} messages (left out: {counted})",
-        next_step,
-    )
 
 
 def report_path(output: Path) -> Path:
@@ -247,7 +123,7 @@ def explain(error: OSError) -> UserError:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("input", type=Path)
+    parser.add_argument("input", help="a file, a folder, a zip archive, or the name of a dataset on the hub")
     parser.add_argument("output", type=Path)
     parser.add_argument("--config", type=Path)
     arguments = parser.parse_args()

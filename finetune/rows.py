@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import UserError
+from finetune.split_files import held_out, part_paths
 
 IGNORED = -100  # the label of a token that is not learned
 Message = dict[str, str]
@@ -17,10 +18,15 @@ Message = dict[str, str]
 
 @dataclass
 class Dialog:
-    """One row of a dataset file; rows of one conversation stay on one side of the split."""
+    """One row of a dataset file; rows of one conversation stay on one side of the split.
+
+    text: to be continued, instead of messages. unlearned: numbers of the answers with weight 0.
+    """
 
     messages: list[Message]
     conversation: str
+    text: str = ""
+    unlearned: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -53,7 +59,7 @@ def read_dialogs(path: Path) -> list[Dialog]:
         raise UserError("not_found", f"{path} cannot be read: {error.strerror}", "Prepare the dataset again.") from None
     except UnicodeDecodeError:
         raise UserError("bad_input", f"{path.name} is not UTF-8 text", "Prepare it with `ftui llm prepare`.") from None
-    if not any(turn["role"] == "assistant" for dialog in dialogs for turn in dialog.messages):
+    if not any(dialog.text or any(turn["role"] == "assistant" for turn in dialog.messages) for dialog in dialogs):
         raise UserError(
             "bad_input",
             f"{path.name} has {len(dialogs)} dialogs but no assistant turn, so there is nothing to learn",
@@ -66,12 +72,26 @@ def _read_dialog(line: str, name: str, number: int) -> Dialog:
     expected = 'Expected {"messages": [{"role": "user", "content": "…"}, …]}; run `ftui llm prepare` on the file.'
     try:
         row = json.loads(line)
+        if row.get("text"):
+            return Dialog([], str(row.get("conversation", number)), text=str(row["text"]))
         messages = [{"role": str(turn["role"]), "content": str(turn["content"])} for turn in row["messages"]]
+        unlearned = frozenset(place for place, turn in enumerate(row["messages"]) if turn.get("weight") == 0)
     except (ValueError, RecursionError) as error:
         raise UserError("bad_input", f"{name} line {number} is not JSON: {str(error)[:80]}", expected) from None
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError("bad_input", f"{name} line {number}: no {error} where it was expected", expected) from None
-    return Dialog(messages, str(row.get("conversation", number)))
+    return Dialog(messages, str(row.get("conversation", number)), unlearned=unlearned)
+
+
+def read_parts(path: Path, eval_share: float) -> tuple[list[Dialog], list[Dialog]]:
+    """(training, held out) of a dataset: the split that lies beside it, else one made by `split`.
+
+    Without evaluation (eval_share 0) the second is empty; a dataset's own held-out part is not trained either way.
+    """
+    train, evaluation = part_paths(path)
+    if not (train.is_file() and evaluation.is_file()):
+        return split(read_dialogs(path), eval_share)
+    return read_dialogs(train), read_dialogs(evaluation) if eval_share else []
 
 
 def split(dialogs: list[Dialog], eval_share: float) -> tuple[list[Dialog], list[Dialog]]:
@@ -81,16 +101,9 @@ def split(dialogs: list[Dialog], eval_share: float) -> tuple[list[Dialog], list[
     in every run, whatever its seed, a smaller share is a part of a larger one, and figures
     of different runs can be compared.
     """
-    names = sorted({dialog.conversation for dialog in dialogs}, key=_place)
-    held_out = set(names[: round(len(names) * eval_share)])
-    if eval_share > 0 and not held_out and len(names) > 1:
-        held_out = {names[0]}
-    train = [dialog for dialog in dialogs if dialog.conversation not in held_out]
-    return train, [dialog for dialog in dialogs if dialog.conversation in held_out]
-
-
-def _place(conversation: str) -> bytes:
-    return hashlib.blake2b(conversation.encode(), digest_size=8).digest()
+    held = held_out((dialog.conversation for dialog in dialogs), eval_share) if eval_share else set()
+    train = [dialog for dialog in dialogs if dialog.conversation not in held]
+    return train, [dialog for dialog in dialogs if dialog.conversation in held]
 
 
 def encode(dialogs: Iterable[Dialog], tokenizer: Any, max_length: int) -> Encoded:
@@ -101,10 +114,13 @@ def encode(dialogs: Iterable[Dialog], tokenizer: Any, max_length: int) -> Encode
     """
     encoded = Encoded()
     for dialog in dialogs:
+        if dialog.text:
+            _encode_text(dialog.text, tokenizer, max_length, encoded)
+            continue
         messages = dialog.messages
         row = None
         while messages:
-            row = _encode_dialog(messages, tokenizer)
+            row = _encode_dialog(messages, tokenizer, dialog.unlearned)
             if len(row[0]) <= max_length:
                 break
             messages = _without_last_answer(messages)
@@ -117,15 +133,25 @@ def encode(dialogs: Iterable[Dialog], tokenizer: Any, max_length: int) -> Encode
     return encoded
 
 
+def _encode_text(text: str, tokenizer: Any, max_length: int, encoded: Encoded) -> None:
+    """All tokens are learned, and the end after the last one. A longer text is cut into rows, and none is lost."""
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+    for start in range(0, len(ids), max_length):
+        piece = ids[start : start + max_length]
+        if len(piece) > 1:  # a single token has no next one
+            encoded.input_ids.append(piece)
+            encoded.labels.append(list(piece))
+
+
 def _without_last_answer(messages: list[Message]) -> list[Message]:
     """The dialog up to the answer before the last one; empty if there is none."""
     answers = [index for index, turn in enumerate(messages[:-1]) if turn["role"] == "assistant"]
     return messages[: answers[-1] + 1] if answers else []
 
 
-def _encode_dialog(messages: list[Message], tokenizer: Any) -> tuple[list[int], list[int]]:
+def _encode_dialog(messages: list[Message], tokenizer: Any, unlearned: frozenset[int]) -> tuple[list[int], list[int]]:
     text = tokenizer.apply_chat_template(messages, tokenize=False)
-    spans = answer_spans(messages, tokenizer, text)
+    spans = answer_spans(messages, tokenizer, text, unlearned)
     coding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     labels = [
         token if any(start >= low and end <= high for low, high in spans) else IGNORED
@@ -134,7 +160,9 @@ def _encode_dialog(messages: list[Message], tokenizer: Any) -> tuple[list[int], 
     return coding["input_ids"], labels
 
 
-def answer_spans(messages: list[Message], tokenizer: Any, text: str) -> list[tuple[int, int]]:
+def answer_spans(
+    messages: list[Message], tokenizer: Any, text: str, unlearned: frozenset[int] = frozenset()
+) -> list[tuple[int, int]]:
     """Where in the rendered `text` the assistant speaks: [start, end) in characters.
 
     Found by rendering the dialog up to each answer, so it works for every chat template
@@ -144,7 +172,7 @@ def answer_spans(messages: list[Message], tokenizer: Any, text: str) -> list[tup
     """
     spans = []
     for index, turn in enumerate(messages):
-        if turn["role"] != "assistant":
+        if turn["role"] != "assistant" or index in unlearned:
             continue
         before = tokenizer.apply_chat_template(messages[:index], tokenize=False, add_generation_prompt=True)
         through = tokenizer.apply_chat_template(messages[: index + 1], tokenize=False)
@@ -159,9 +187,11 @@ def answer_spans(messages: list[Message], tokenizer: Any, text: str) -> list[tup
 
 
 def fingerprint(path: Path) -> str:
-    """BLAKE2b of a file's bytes, 16 hexadecimal digits."""
+    """BLAKE2b of a dataset's bytes, those of its split included; 16 hexadecimal digits."""
     digest = hashlib.blake2b(digest_size=8)
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    for part in (path, *part_paths(path)):
+        if part == path or part.is_file():
+            with open(part, "rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
     return digest.hexdigest()

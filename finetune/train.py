@@ -39,7 +39,7 @@ def read_config(path: Path | None) -> TrainConfig:
 
 def encode_parts(dataset: Path, tokenizer: Any, config: TrainConfig) -> tuple[rows.Encoded, rows.Encoded]:
     """The rows to train on and the held-out ones; what was cut or dropped is said."""
-    train, held_out = rows.split(rows.read_dialogs(dataset), config.eval_share)
+    train, held_out = rows.read_parts(dataset, config.eval_share)
     parts = []
     for title, dialogs in (("training", train), ("held-out", held_out)):
         encoded = rows.encode(dialogs, tokenizer, config.max_seq_length)

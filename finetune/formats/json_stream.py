@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 CHUNK_BYTES = 256 * 1024
-MAX_VALUE_CHARACTERS = 4 * 1024 * 1024
+MAX_VALUE_CHARACTERS = 32 * 1024 * 1024  # one conversation with all its branches
 
 _parse = json.JSONDecoder(strict=False).raw_decode
 _SPACE = re.compile(r"\s*")

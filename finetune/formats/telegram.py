@@ -60,6 +60,8 @@ class Export:
     ones could not; `truncated` tells that the file ends in the middle.
     """
 
+    tells_owner = True
+
     def __init__(self, path: Path, block_bytes: int = BLOCK_BYTES):
         self.path = path
         self.block_bytes = block_bytes

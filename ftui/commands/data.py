@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from engines import dataset_files
+from engines.config import PrepareConfig
+from engines.errors import UserError
+from engines.workspace import check_name
 from ftui import format
-from ftui.commands.llm import report_dataset
+from ftui.commands.llm import ConfigFile, merged, report_dataset
 from ftui.console import Common, say, say_json, table
+
+BAR = 30  # characters of the longest bar of a histogram
 
 data = App(name="data", help="The datasets of the workspace.", help_format="plaintext")
 
@@ -26,6 +33,114 @@ def list_datasets(*, common: Common | None = None) -> int:
     ]
     table(["name", "dialogs", "size", "date"], rows, "no dataset yet; make one: ftui llm prepare FILE")
     return 0
+
+
+@data.command
+def inspect(
+    source: Annotated[str, Parameter(help="A file, a folder, a zip archive, or owner/name on the hub")],
+    /,
+    *,
+    config_file: ConfigFile = None,
+    flags: Annotated[PrepareConfig | None, Parameter(name="*")] = None,
+    common: Common | None = None,
+) -> int:
+    """What a file holds, its problems, and what `ftui llm prepare` would make of it. Nothing is written.
+
+    For example:
+
+      ftui data inspect conversations.json
+      ftui data inspect result.json --include-groups --redact
+    """
+    common = common or Common()
+    found = common.engine().inspect(source, merged(PrepareConfig(), config_file, flags))
+    if common.json:
+        say_json(found)
+        return 0
+    of = f", of which the first {found['share']:.1%} was looked at" if found["sampled"] else ""
+    say(f"size:     {format.size(found['bytes'])}{of}")
+    report_dataset(found)
+    for problem in found["problems"]:
+        say(f"problem:  {problem}")
+    say("letters:  " + ", ".join(f"{script} {count}" for script, count in found["scripts"].items()))
+    show_lengths(found["lengths"])
+    for example in found["examples"]:
+        say("")
+        for turn in example["messages"]:
+            say(f"{turn['role']:>9}: {turn['content'][:400]}")
+    return 0
+
+
+def show_lengths(lengths: dict[str, int]) -> None:
+    """A histogram of rows by their length in tokens."""
+    most = max(lengths.values(), default=0)
+    for number, (name, count) in enumerate(lengths.items()):
+        say(f"{'tokens:' if not number else '':10}{name:>9}  {'█' * max(1, count * BAR // most)} {count}")
+
+
+@data.command
+def merge(
+    names: Annotated[list[str], Parameter(help="Datasets of the workspace, or dataset files")],
+    /,
+    *,
+    name: Annotated[str, Parameter(help="What the merged dataset is called")],
+    common: Common | None = None,
+) -> int:
+    """Make one dataset of several. For example: ftui data merge chats faq --name all"""
+    common = common or Common()
+    datasets = common.engine().datasets
+    target = datasets.path(check_name(name, "a dataset"))
+    if target.exists():
+        raise UserError("conflict", f"there is a dataset {name} already", "Choose another name, or delete that one.")
+    report = dataset_files.merge([datasets.get(each) for each in names], target)
+    _told(common, report, f"{name}: {report['rows']['written']} rows of {report['source']}")
+    return 0
+
+
+@data.command
+def export(
+    name: str,
+    /,
+    *,
+    form: Annotated[str, Parameter(name="--format", help=", ".join(dataset_files.FORMATS))],
+    output: Annotated[Path, Parameter(help="The file to write")],
+    common: Common | None = None,
+) -> int:
+    """Write a dataset in the format of another program.
+
+    For example:
+
+      ftui data export chats --format sharegpt --output chats.jsonl
+    """
+    common = common or Common()
+    if output.exists():
+        raise UserError("conflict", f"{output} exists", "Name a file that does not.")
+    counts = dataset_files.export(common.engine().datasets.get(name), form, output)
+    _told(common, {**counts, "output": str(output)}, f"{counts['written']} records of {counts['read']} rows: {output}")
+    return 0
+
+
+@data.command
+def rename(name: str, new_name: str, /, *, common: Common | None = None) -> int:
+    """Give a dataset another name."""
+    common = common or Common()
+    dataset = common.engine().datasets.rename(name, new_name)
+    _told(common, dataset.as_dict(), f"{name} is now {dataset.name}")
+    return 0
+
+
+@data.command
+def restore(name: str, /, *, common: Common | None = None) -> int:
+    """Bring the last deleted dataset of that name back."""
+    common = common or Common()
+    engine = common.engine()
+    trashed = engine.workspace.newest_trashed("dataset", engine.datasets.path(name).name)
+    dataset = engine.datasets.restore(trashed)
+    _told(common, dataset.as_dict(), f"{dataset.name} is back")
+    return 0
+
+
+def _told(common: Common, value: dict[str, Any], text: str) -> None:
+    say_json(value) if common.json else say(text)
 
 
 @data.command
@@ -59,5 +174,5 @@ def delete(name: str, /, *, common: Common | None = None) -> int:
     """Move a dataset to the trash."""
     common = common or Common()
     where = common.engine().datasets.delete(name)
-    say_json({"trash": str(where)}) if common.json else say(f"in the trash: {where}")
+    _told(common, {"trash": str(where)}, f"{name} is in the trash; bring it back: ftui data restore {name}")
     return 0

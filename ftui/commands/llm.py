@@ -42,7 +42,7 @@ def merged(base: Config, file: Path | None, flags: Config | None) -> Config:
 
 @llm.command
 def prepare(
-    file: Path,
+    source: Annotated[str, Parameter(help="A file, a folder, a zip archive, or owner/name on the hub")],
     /,
     *,
     output: Annotated[Path | None, Parameter(help="Write exactly this file instead of one in the workspace")] = None,
@@ -51,16 +51,18 @@ def prepare(
     flags: Annotated[PrepareConfig | None, Parameter(name="*")] = None,
     common: Common | None = None,
 ) -> int:
-    """Turn a chat export or a dataset file into a dataset of dialogs.
+    """Turn chats, instructions, texts or tables into a dataset, whatever format they have.
 
     For example:
 
-      ftui llm prepare ~/Downloads/Telegram/result.json --name chats
-      ftui llm prepare result.json --output chats.jsonl --owner-name "My Name"
+      ftui llm prepare ~/Downloads/Telegram/result.json --name chats --split 0.1
+      ftui llm prepare result.json --output chats.jsonl --owner-name "My Name" --redact
+      ftui llm prepare faq.csv --columns user=question --columns assistant=answer
+      ftui llm prepare exports/ --drop-duplicates --languages ru --languages en
     """
     common = common or Common()
     engine = common.engine()
-    run = engine.prepare(file, merged(PrepareConfig(), config_file, flags), name=name, output=output)
+    run = engine.prepare(source, merged(PrepareConfig(), config_file, flags), name=name, output=output)
     status, progress = follow(engine, run, quiet=common.json, stop_on_interrupt=True)
 
     def report(result: dict[str, Any]) -> None:
@@ -80,6 +82,21 @@ def report_dataset(report: dict[str, Any]) -> None:
     dropped = {reason: number for reason, number in (report.get("dropped") or {}).items() if number}
     if dropped:
         say("left out: " + ", ".join(f"{number} {reason.replace('_', ' ')}" for reason, number in dropped.items()))
+    rows = report.get("rows") or {}
+    for reason, number in (rows.get("left_out") or {}).items():
+        say(f"filtered: {number} {reason.replace('_', ' ')}")
+    if report.get("redacted"):
+        say(
+            "redacted: "
+            + ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in report["redacted"].items())
+        )
+    if rows:
+        tokens = format.count(report.get("estimated_tokens"))
+        say(f"rows:     {format.count(rows.get('written'))}, about {tokens} tokens")
+    if report.get("split"):
+        say(f"split:    {report['split']['train']} to train on, {report['split']['eval']} held out")
+    for name, cause in list(((report.get("files") or {}).get("skipped") or {}).items())[:10]:
+        say(f"skipped:  {name}: {cause}")
     if report.get("repaired") or report.get("lost"):
         say(f"repaired: {report.get('repaired', 0)} messages, lost {report.get('lost', 0)}")
 

@@ -134,7 +134,7 @@ def test_only_groups_says_how_to_go_on(tmp_path: Path) -> None:
             b'{"messages": [{"role": "user"}]}',
             "none of the 1 rows of r.json can be read; line 1: message 1 has no text",
         ),
-        (b"[" * 200_000, "r.json is JSON without any messages"),
+        (b"[" * 200_000, "r.json is not JSON"),
         (b'{"a":' * 200_000, "r.json is of an unknown kind"),
         (
             b'{"name": "x", "type": "personal_chat", "id": NaN, "messages": [' + b"[" * 100_000,
@@ -171,7 +171,8 @@ def test_bad_parameters(tmp_path: Path, config: Any, cause: str) -> None:
 def test_missing_and_forbidden_places(tmp_path: Path) -> None:
     source = write(tmp_path / "r.json", chat(*dialog()))
     assert refused(tmp_path, tmp_path / "none.json")["cause"] == "none.json does not exist"
-    assert "is a folder" in refused(tmp_path, tmp_path)["cause"]
+    (tmp_path / "empty").mkdir()
+    assert refused(tmp_path, tmp_path / "empty")["cause"] == "the folder empty holds no files"
     code, events = run(source, tmp_path / "no" / "out.jsonl")
     assert code == 4 and "does not exist" in events[-1]["cause"]
     before = source.read_bytes()

@@ -14,9 +14,9 @@ from telegram_exports import LAYOUTS, OWNER, PEER, START, account, chat, dialog,
 
 from engines.errors import UserError
 from finetune.formats import telegram
+from finetune.formats.owner import find_owner
 from finetune.formats.telegram import Export
 from finetune.formats.telegram_message import Message, Service, Unsupported, mend
-from finetune.formats.telegram_owner import find_owner
 
 NASTY = [
     '"},\n  {\n   "id": 1,\n   "type": "message"',

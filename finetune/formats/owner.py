@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import UserError
-from finetune.formats.telegram import Export
+from finetune.formats.chat_export import ChatExport
 from finetune.formats.telegram_message import Message
 
 MAX_LISTED_NAMES = 10
@@ -49,9 +49,9 @@ def ignore(done: int) -> None:
     """No progress is wanted."""
 
 
-def find_owner(export: Export, wanted: str = "", progress: Callable[[int], None] = ignore) -> Owner:
+def find_owner(export: ChatExport, wanted: str = "", progress: Callable[[int], None] = ignore) -> Owner:
     """The owner of `export`. Raises UserError, listing names, when `wanted` is not there or nothing tells."""
-    found = owner_of_account(export.path) or owner_of_chats(export, progress)
+    found = (owner_of_account(export.path) or owner_of_chats(export, progress)) if export.tells_owner else None
     wanted = wanted.strip()
     if found is not None and (not wanted or wanted in (found.name, found.id)):
         return found
@@ -96,7 +96,7 @@ def owner_of_account(path: Path) -> Owner | None:
     return None
 
 
-def owner_of_chats(export: Export, progress: Callable[[int], None]) -> Owner | None:
+def owner_of_chats(export: ChatExport, progress: Callable[[int], None]) -> Owner | None:
     """The owner as the first telling chat shows it: a chat of two has the peer's id, saved messages the owner's."""
     for chat, batch in export.batches():
         progress(export.bytes_read)
@@ -113,7 +113,7 @@ def owner_of_chats(export: Export, progress: Callable[[int], None]) -> Owner | N
 
 
 def read_authors(
-    export: Export, wanted: str, progress: Callable[[int], None]
+    export: ChatExport, wanted: str, progress: Callable[[int], None]
 ) -> tuple[dict[str, Author], dict[str, Author]]:
     """Everybody who writes in the export, and those among them whom `wanted` means.
 

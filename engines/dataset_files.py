@@ -1,0 +1,193 @@
+"""Dataset files made of dataset files: several merged into one, one written in another program's format.
+
+messages            {"messages": [{"role", "content"}, …]}                    OpenAI, TRL
+sharegpt            {"conversations": [{"from", "value"}, …], "system"}
+alpaca              {"instruction", "input", "output", "system", "history"}
+prompt-completion   {"prompt": [messages], "completion": [message]}
+vertex              {"systemInstruction", "contents": [{"role", "parts"}]}
+csv                 question, answer                                          a line for each answer
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from engines import statefiles
+from engines.datasets import Dataset, report_path
+from engines.errors import UserError
+
+Row = dict[str, Any]
+SHAREGPT_ROLES = {"user": "human", "assistant": "gpt", "system": "system"}
+
+
+def merge(datasets: list[Dataset], target: Path) -> dict[str, Any]:
+    """Write the rows of all of them to `target`, with a report. Equal rows stay: filters are for preparing.
+
+    Conversations keep apart by the name of their dataset. Returns the report. Raises UserError.
+    """
+    if len({dataset.path for dataset in datasets}) < 2:
+        raise UserError("usage", "at least two different datasets are merged", "Name two or more.")
+    written: Counter[str] = Counter()
+
+    def rows() -> Iterator[str]:
+        for dataset in datasets:
+            for row in read_rows(dataset):
+                row["conversation"] = f"{dataset.name}:{row.get('conversation', written[dataset.name])}"
+                written[dataset.name] += 1
+                yield _line(row)
+
+    _write(target, rows())
+    characters: Counter[str] = Counter()
+    for dataset in datasets:
+        characters.update(dataset.report.get("characters", {}))
+    total = written.total()
+    report = {
+        "source": ", ".join(dataset.name for dataset in datasets),
+        "format": "merged",
+        "dialogs": total,
+        "turns": sum(dataset.report.get("turns", 0) for dataset in datasets),
+        "characters": dict(characters),
+        "rows": {"formed": total, "by_windows": 0, "left_out": {}, "written": total},
+        "by_source": dict(written),
+    }
+    statefiles.write_json(report_path(target), report)
+    return report
+
+
+def export(dataset: Dataset, form: str, target: Path) -> dict[str, int]:
+    """Write `dataset` in another format. Returns rows read, written and left out (text has no turns).
+
+    Raises UserError for a format that is not known.
+    """
+    if form not in FORMATS:
+        raise UserError("usage", f"there is no format {form}", f"Choose one of {', '.join(FORMATS)}.")
+    counts = {"read": 0, "written": 0, "left_out": 0}
+
+    def lines() -> Iterator[str]:
+        if form == "csv":
+            yield _csv_line(["question", "answer"])
+        for row in read_rows(dataset):
+            counts["read"] += 1
+            if not row.get("messages"):
+                counts["left_out"] += 1
+                continue
+            for line in FORMATS[form](row):
+                counts["written"] += 1
+                yield line
+
+    _write(target, lines())
+    return counts
+
+
+def read_rows(dataset: Dataset) -> Iterator[Row]:
+    """Raises UserError naming the line that is no row."""
+    with open(dataset.path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                row = None
+            if not isinstance(row, dict):
+                raise UserError(
+                    "bad_input", f"{dataset.path.name} line {number} is no row", "Prepare the dataset again."
+                )
+            yield row
+
+
+def _as_messages(row: Row) -> Iterator[str]:
+    yield _line({"messages": row["messages"]})
+
+
+def _as_sharegpt(row: Row) -> Iterator[str]:
+    turns = [{"from": SHAREGPT_ROLES[turn["role"]], "value": turn["content"]} for turn in row["messages"]]
+    yield _line({"conversations": turns})
+
+
+def _as_alpaca(row: Row) -> Iterator[str]:
+    """One record a dialog: the last question with its answer, those before as history."""
+    system, pairs = _pairs(row)
+    *history, (question, answer) = pairs
+    record: Row = {"instruction": question, "input": "", "output": answer}
+    if system:
+        record["system"] = system
+    if history:
+        record["history"] = [list(pair) for pair in history]
+    yield _line(record)
+
+
+def _as_prompt_completion(row: Row) -> Iterator[str]:
+    *before, last = row["messages"]
+    yield _line({"prompt": before, "completion": [last]})
+
+
+def _as_vertex(row: Row) -> Iterator[str]:
+    system, _ = _pairs(row)
+    contents = [
+        {"role": "model" if turn["role"] == "assistant" else "user", "parts": [{"text": turn["content"]}]}
+        for turn in row["messages"]
+        if turn["role"] != "system"
+    ]
+    head = {"systemInstruction": {"parts": [{"text": system}]}} if system else {}
+    yield _line({**head, "contents": contents})
+
+
+def _as_csv(row: Row) -> Iterator[str]:
+    for pair in _pairs(row)[1]:
+        yield _csv_line(pair)
+
+
+FORMATS: dict[str, Callable[[Row], Iterator[str]]] = {
+    "messages": _as_messages,
+    "sharegpt": _as_sharegpt,
+    "alpaca": _as_alpaca,
+    "prompt-completion": _as_prompt_completion,
+    "vertex": _as_vertex,
+    "csv": _as_csv,
+}
+
+
+def _pairs(row: Row) -> tuple[str, list[tuple[str, str]]]:
+    """The system prompt, and each answer with what was asked before it."""
+    system, asked = "", ""
+    pairs: list[tuple[str, str]] = []
+    for turn in row["messages"]:
+        if turn["role"] == "system":
+            system = turn["content"]
+        elif turn["role"] == "assistant":
+            pairs.append((asked, turn["content"]))
+            asked = ""
+        else:
+            asked = turn["content"]
+    return system, pairs
+
+
+def _line(row: Row) -> str:
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _csv_line(cells: Iterable[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
+
+
+def _write(target: Path, lines: Iterator[str]) -> None:
+    """Whole or not at all."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with statefiles.open_private(temporary) as file:
+            for line in lines:
+                file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, target)
+        statefiles.sync_dir(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)

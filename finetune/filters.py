@@ -1,0 +1,213 @@
+"""What may be left out of a dataset, dialog by dialog, each with the reason for it.
+
+Filters that compare with what came before remember only dialogs that no filter before
+them left out. What a filter needs is imported when it is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Protocol
+
+from engines.errors import UserError
+from finetune.dialogs import Row
+from finetune.tokens import estimate_row_tokens
+
+LEAST_LETTERS = 20  # of a text whose language can be told
+LEAST_LIKELY = 0.1  # a dialog is kept if its language is one of those wanted with this probability
+LANGUAGE_CHARACTERS = 2000  # more do not make the language any clearer
+SIGNATURE = 128  # numbers in the signature of a dialog
+SEED = 1  # so that a dataset comes out the same every time
+RECALL = 0.99  # of pairs that are just similar enough
+
+_WORDS = re.compile(r"\w+")
+_NO_LANGUAGE = re.compile(r"https?://\S+|\[[a-z_]+\]|[@#]\w+|\d+")
+
+
+class Filter(Protocol):
+    """One reason to leave a dialog out."""
+
+    reason: str
+
+    def keep(self, row: Row) -> bool: ...
+
+
+class Filters:
+    """Those filters that are switched on, the cheap ones first. Raises UserError for a language that is not known."""
+
+    def __init__(
+        self,
+        *,
+        drop_duplicates: bool = False,
+        near_duplicates: float = 0.0,
+        languages: Iterable[str] = (),
+        min_tokens: int = 0,
+        max_tokens: int = 0,
+        blocked_words: Iterable[str] = (),
+        drop_one_word_answers: bool = False,
+    ):
+        self.counts: Counter[str] = Counter()
+        self._filters: list[Filter] = []
+        if drop_one_word_answers:
+            self._filters.append(OneWordAnswers())
+        if min_tokens:
+            self._filters.append(TooFewTokens(min_tokens))
+        if max_tokens:
+            self._filters.append(TooManyTokens(max_tokens))
+        if words := [word for word in blocked_words if word.strip()]:
+            self._filters.append(BlockedWords(words))
+        if codes := list(languages):
+            self._filters.append(OtherLanguage(codes))
+        if drop_duplicates:
+            self._filters.append(Duplicates())
+        if near_duplicates:
+            self._filters.append(NearDuplicates(near_duplicates))
+
+    def __bool__(self) -> bool:
+        return bool(self._filters)
+
+    def reason(self, row: Row) -> str | None:
+        """The first reason to leave `row` out, which is counted; None to keep it."""
+        for filter_ in self._filters:
+            if not filter_.keep(row):
+                self.counts[filter_.reason] += 1
+                return filter_.reason
+        return None
+
+
+class OneWordAnswers:
+    """Leaves out a dialog of whose learned answers each is a single word."""
+
+    reason = "one_word_answers"
+
+    def keep(self, row: Row) -> bool:
+        answers = [turn.content for turn in row.messages if turn.role == "assistant" and turn.weight]
+        return not answers or any(len(answer.split(None, 2)) > 1 for answer in answers)
+
+
+class TooFewTokens:
+    """Tokens are estimated."""
+
+    reason = "too_few_tokens"
+
+    def __init__(self, least: int):
+        self.least = least
+
+    def keep(self, row: Row) -> bool:
+        return estimate_row_tokens(row) >= self.least
+
+
+class TooManyTokens:
+    """Tokens are estimated."""
+
+    reason = "too_many_tokens"
+
+    def __init__(self, most: int):
+        self.most = most
+
+    def keep(self, row: Row) -> bool:
+        return estimate_row_tokens(row) <= self.most
+
+
+class BlockedWords:
+    """Whole words, or several in a row; neither case nor the dots of ё matter."""
+
+    reason = "blocked_word"
+
+    def __init__(self, words: Iterable[str]):
+        several = "|".join(sorted({re.escape(folded(word)) for word in words}))
+        self._found = re.compile(rf"(?<!\w)(?:{several})(?!\w)").search
+
+    def keep(self, row: Row) -> bool:
+        return not any(self._found(folded(text)) for text in (row.text, *[turn.content for turn in row.messages]))
+
+
+class OtherLanguage:
+    """Leaves out a dialog that is hardly in one of the languages, which are named by their ISO 639 codes.
+
+    What is too short to tell, and what is no language, is kept.
+    """
+
+    reason = "other_language"
+
+    def __init__(self, codes: Iterable[str]):
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+        identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+        self.wanted = {code.strip().lower() for code in codes}
+        self._rank = identifier.rank
+        known = {code for code, _ in self._rank("")}
+        if unknown := sorted(self.wanted - known):
+            raise UserError("usage", f"no such language: {', '.join(unknown)}", "Use codes such as en, ru or de.")
+        self.wanted.add("zxx")
+
+    def keep(self, row: Row) -> bool:
+        text = _NO_LANGUAGE.sub(" ", said(row)[:LANGUAGE_CHARACTERS])
+        if sum(map(str.isalpha, text)) < LEAST_LETTERS:
+            return True
+        return sum(share for code, share in self._rank(text) if code in self.wanted) >= LEAST_LIKELY
+
+
+class Duplicates:
+    """Leaves out a dialog that was there before; neither case nor white space matters."""
+
+    reason = "duplicate"
+
+    def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+
+    def keep(self, row: Row) -> bool:
+        parts = [(turn.role, turn.content) for turn in row.messages]
+        several = [("text", row.text), ("label", row.label), *parts]
+        text = "\0".join(f"{role} {' '.join(content.casefold().split())}" for role, content in several)
+        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        is_new = key not in self._seen
+        self._seen.add(key)
+        return is_new
+
+
+class NearDuplicates:
+    """Leaves out a dialog that shares at least `threshold` of its runs of three words with one before.
+
+    The share is that of the runs that are in both among those in either, estimated by
+    MinHash with an error of about 0.03. A dialog without words is kept.
+    """
+
+    reason = "near_duplicate"
+
+    def __init__(self, threshold: float = 0.85):
+        from rensa import RMinHash, RMinHashDeduplicator
+
+        self._signature = RMinHash
+        self._seen = RMinHashDeduplicator(threshold, SIGNATURE, use_lsh=True, num_bands=bands(threshold), seed=SEED)
+        self._number = 0
+
+    def keep(self, row: Row) -> bool:
+        words = _WORDS.findall(said(row).casefold())
+        if not words:
+            return True
+        runs = [" ".join(run) for run in zip(words, words[1:], words[2:], strict=False)] or [" ".join(words)]
+        signature = self._signature(SIGNATURE, SEED)
+        signature.update(runs)
+        self._number += 1
+        return bool(self._seen.add(str(self._number), signature))
+
+
+def bands(threshold: float) -> int:
+    """Into how few parts a signature may be cut so that similar ones still share a part with probability RECALL."""
+    for count in (1, 2, 4, 8, 16, 32, 64):
+        if 1 - (1 - threshold ** (SIGNATURE // count)) ** count >= RECALL:
+            return count
+    return SIGNATURE
+
+
+def said(row: Row) -> str:
+    """All of a dialog but its system prompt, which many share."""
+    return "\n".join([turn.content for turn in row.messages if turn.role != "system"]) + row.text
+
+
+def folded(text: str) -> str:
+    return " ".join(text.casefold().replace("ё", "е").split())

@@ -1,0 +1,22 @@
+"""What all exports of chats have in common, whatever program wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from finetune.formats.telegram_message import Batch, Chat
+
+
+class ChatExport(Protocol):
+    """One export file, read anew by each call of `batches`."""
+
+    path: Path
+    bytes_read: int
+    repaired: int  # messages that were not as they should be and could be mended
+    lost: int  # messages that could not be read
+    truncated: bool  # the file ends in the middle
+    tells_owner: bool  # ids in it may tell whose export it is
+
+    def batches(self, is_wanted: Callable[[Chat], bool] = ...) -> Iterator[tuple[Chat, Batch]]: ...

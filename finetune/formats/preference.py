@@ -1,0 +1,37 @@
+"""Preferences: of two answers the preferred one is learned, the other is left out.
+
+{"prompt": …, "chosen": …, "rejected": …}                 texts or messages; without prompt, whole dialogs
+{"prompt": …, "completion": …, "label": true}             false: a bad answer, so the row is left out
+{"input": {"messages": […]}, "preferred_output": […], "non_preferred_output": […]}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from finetune.formats.dialog import BadRow, Dialog, describe
+from finetune.formats.prompt_completion import as_turns
+
+
+def matches(row: dict[str, Any]) -> bool:
+    unpaired = {"prompt", "completion", "label"} <= row.keys() and isinstance(row["label"], bool)
+    return unpaired or {"chosen", "rejected"} <= row.keys() or {"input", "preferred_output"} <= row.keys()
+
+
+def read(row: dict[str, Any]) -> Dialog:
+    """Raises BadRow."""
+    if "preferred_output" in row:
+        asked = row["input"]
+        asked = asked.get("messages") if isinstance(asked, dict) else asked
+        return Dialog(as_turns(asked, "user", "input") + as_turns(row["preferred_output"], "assistant", "output"))
+    if "chosen" in row:
+        prompt = as_turns(row["prompt"], "user", "prompt") if row.get("prompt") else []
+        chosen = as_turns(row["chosen"], "assistant", "chosen")
+        if prompt and chosen[: len(prompt)] == prompt:  # some repeat the prompt in both answers
+            prompt = []
+        if not prompt and not any(role == "user" for role, _ in chosen):
+            raise BadRow(f"found {describe(row)}, expected a prompt")
+        return Dialog(prompt + chosen)
+    if not row["label"]:
+        return Dialog()  # an answer that should not be given
+    return Dialog(as_turns(row["prompt"], "user", "prompt") + as_turns(row["completion"], "assistant", "completion"))

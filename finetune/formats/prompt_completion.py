@@ -1,0 +1,37 @@
+"""Prompts with their completions, as texts or as lists of messages.
+
+    {"prompt": "…", "completion": "…"}
+    {"prompt": [{"role": "user", "content": "…"}], "completion": [{"role": "assistant", "content": "…"}]}
+
+`response`, `output` and `answer` stand for `completion` in some collections.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from finetune.formats.dialog import BadRow, Dialog, describe
+from finetune.formats.messages import read_turn
+
+COMPLETIONS = ("completion", "response", "output", "answer")
+
+
+def matches(row: dict[str, Any]) -> bool:
+    return "prompt" in row and any(name in row for name in COMPLETIONS)
+
+
+def read(row: dict[str, Any]) -> Dialog:
+    """Raises BadRow."""
+    name = next(name for name in COMPLETIONS if name in row)
+    return Dialog(as_turns(row["prompt"], "user", "prompt") + as_turns(row[name], "assistant", name))
+
+
+def as_turns(value: Any, role: str, name: str) -> list[tuple[str, str]]:
+    """A text as one turn of `role`, or a list of messages as it is. Raises BadRow."""
+    if isinstance(value, str):
+        return [(role, value)]
+    if isinstance(value, dict):
+        value = [value]
+    if isinstance(value, list):
+        return [read_turn(message, number) for number, message in enumerate(value, 1)]
+    raise BadRow(f"{name} is {describe(value)}, expected a text or a list of messages")

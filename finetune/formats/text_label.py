@@ -1,0 +1,22 @@
+"""Classification: `{"text": "…", "label": "…"}`. The label is the answer; numbers and truth values are written out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from finetune.formats.dialog import BadRow, Dialog, describe, wanted_text
+
+LABELS = ("label", "category", "class")
+
+
+def matches(row: dict[str, Any]) -> bool:
+    return "text" in row and any(name in row for name in LABELS)
+
+
+def read(row: dict[str, Any]) -> Dialog:
+    """Raises BadRow."""
+    label = next(row[name] for name in LABELS if name in row)
+    if label is None or isinstance(label, (dict, list)):
+        raise BadRow(f"label is {describe(label)}, expected a text or a number")
+    name = str(label).lower() if isinstance(label, bool) else str(label)
+    return Dialog([("user", wanted_text(row, "text")), ("assistant", name)], label=name)

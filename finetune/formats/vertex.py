@@ -1,0 +1,35 @@
+"""Gemini and Vertex AI.
+
+{"systemInstruction": {"parts": [{"text": "…"}]}, "contents": [{"role": "user", "parts": [{"text": "…"}]}, …]}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from finetune.formats.dialog import TOOL, BadRow, Dialog, describe, text_of_parts
+
+ROLES = {"user": "user", "model": "assistant", "assistant": "assistant", "system": "system", "function": TOOL}
+
+
+def matches(row: dict[str, Any]) -> bool:
+    contents = row.get("contents")
+    return isinstance(contents, list) and bool(contents) and isinstance(contents[0], dict) and "parts" in contents[0]
+
+
+def read(row: dict[str, Any]) -> Dialog:
+    """Raises BadRow."""
+    system = row.get("systemInstruction", row.get("system_instruction"))
+    text = text_of_parts(system.get("parts")) if isinstance(system, dict) else system
+    turns = [("system", text)] if isinstance(text, str) and text else []
+    for number, content in enumerate(row["contents"], 1):
+        if not isinstance(content, dict) or not isinstance(content.get("parts"), list):
+            raise BadRow(
+                f'content {number} is {describe(content)}, expected {{"role": "user", "parts": [{{"text": …}}]}}'
+            )
+        role = ROLES.get(content.get("role", "user"))
+        if role is None:
+            raise BadRow(f"content {number} has the role {str(content.get('role'))[:40]!r}, expected user or model")
+        text = text_of_parts(content["parts"]) or ""
+        turns.append((role, text) if text else (TOOL, ""))
+    return Dialog(turns)

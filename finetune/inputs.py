@@ -1,0 +1,128 @@
+"""What a source consists of: one file, the files of a folder or of a zip archive, or a dataset on the hub."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from engines import statefiles
+from engines.config import HUB_NAME
+from engines.errors import UserError
+from engines.events import emit
+
+ZIP_MARK = b"PK\x03\x04"
+LARGEST_MEMBERS = 100_000
+LARGEST_RATIO = 1000  # what text seldom reaches and a zip bomb exceeds
+BLOCK = 1 << 20
+
+Input = tuple[str, Path]  # what it is called, where it is to be read
+
+
+@contextmanager
+def opened(source: str, output: Path, hub_split: str) -> Iterator[list[Input]]:
+    """The files of `source`. What is unpacked or fetched lies in a private folder beside `output` while this is open.
+
+    Raises UserError, OSError.
+    """
+    path = Path(source)
+    scratch = output.with_name(f".{output.name}.{os.getpid()}.inputs")
+    try:
+        if path.is_dir():
+            own = (output.resolve(), output.with_name(f"{output.stem}.report.json").resolve())
+            files = [(name, file) for name, file in files_of_folder(path) if file.resolve() not in own]
+            if not files:
+                raise UserError("bad_input", f"the folder {path.name} holds no files", "Choose another folder.")
+            yield files
+        elif not path.exists() and HUB_NAME.fullmatch(source):
+            statefiles.make_private_dir(scratch)
+            yield [(source, fetch(source, hub_split, scratch))]
+        elif is_zip(path):
+            statefiles.make_private_dir(scratch)
+            yield unpack(path, scratch)
+        else:
+            yield [(path.name, path)]
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def files_of_folder(folder: Path) -> Iterator[Input]:
+    """All files below `folder`, by name. Hidden ones and links are passed over."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(place) / name
+            if not name.startswith(".") and stat.S_ISREG(path.lstat().st_mode) and path.stat().st_size:
+                yield str(path.relative_to(folder)), path
+
+
+def is_zip(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(ZIP_MARK)) == ZIP_MARK
+
+
+def unpack(archive: Path, scratch: Path) -> list[Input]:
+    """The members of a zip archive as files whose names are numbers: a member's own name leads nowhere.
+
+    Raises UserError for an archive that is damaged, locked or larger than the disk, or that swells beyond reason.
+    """
+    emit("phase", name="unpack", text=f"Unpacking {archive.name}")
+    room = shutil.disk_usage(scratch).free - (256 << 20)
+    files: list[Input] = []
+    try:
+        with zipfile.ZipFile(archive) as opened_archive:
+            members = [member for member in opened_archive.infolist() if not member.is_dir() and member.file_size]
+            if len(members) > LARGEST_MEMBERS:
+                raise _refusal(archive, f"holds {len(members):,} files")
+            for number, member in enumerate(members):
+                if member.flag_bits & 1:
+                    raise _refusal(archive, "is locked by a password")
+                path = scratch / f"{number}"
+                limit = min(room, max(member.compress_size, 1024) * LARGEST_RATIO)
+                with opened_archive.open(member) as packed, statefiles.open_private(path) as file:
+                    room -= _copy(packed, file, limit, archive)
+                files.append((member.filename, path))
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise _refusal(archive, f"cannot be unpacked: {error}") from None
+    return files
+
+
+def _copy(packed: IO[bytes], file: IO[bytes], limit: int, archive: Path) -> int:
+    written = 0
+    while block := packed.read(BLOCK):
+        written += len(block)
+        if written > limit:
+            raise _refusal(archive, "is larger, unpacked, than the disk has room for or than text can be")
+        file.write(block)
+    return written
+
+
+def _refusal(archive: Path, what: str) -> UserError:
+    return UserError("bad_input", f"{archive.name} {what}", "Unpack it yourself and give the files.")
+
+
+def fetch(name: str, split: str, scratch: Path) -> Path:
+    """A dataset of the Hugging Face hub, or of its cache, as one JSONL file. Raises UserError."""
+    emit("phase", name="fetch", text=f"Fetching {name} ({split})")
+    try:
+        import datasets
+    except ImportError:
+        raise UserError(
+            "not_ready", "datasets of the hub are fetched by the package datasets, which is not installed here",
+            "pip install datasets, or give a file.",
+        ) from None  # fmt: skip
+    path = scratch / "0"
+    try:
+        datasets.load_dataset(name, split=split).to_json(path, force_ascii=False)
+    except Exception as error:  # of many kinds, by what is wrong with name, split or network
+        cause = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise UserError(
+            "not_found", f"{name} cannot be fetched: {cause}",
+            "There is no such file either. Check the name, the split and the network.",
+        ) from error  # fmt: skip
+    return path

@@ -1,0 +1,130 @@
+"""What a file, folder or archive holds and what would become of it, without making it: fast, of any size.
+
+    python -m finetune.inspect_dataset INPUT [--config CONFIG.json]
+
+Of large files the beginning is read, which the result says in `sampled`; its numbers are
+then those of the sample, and `share` tells how much of the source that is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from engines import statefiles
+from engines.config import PrepareConfig
+from engines.run_protocol import run_script, write_result
+from finetune import inputs
+from finetune.dialogs import Row
+from finetune.prepare_dataset import explain, read_config
+from finetune.reading import Reading
+from finetune.refine import Refiner
+from finetune.row_file import Progress
+from finetune.tokens import estimate_row_tokens
+
+SAMPLE_BYTES = 6 * 1024 * 1024
+SAMPLED_FILES = 40
+EXAMPLES = 3
+BUCKETS = (32, 64, 128, 256, 512, 1024, 2048, 4096)  # upper bounds in tokens
+
+
+class Look:
+    """Takes the rows that would be written, and remembers what they look like."""
+
+    def __init__(self) -> None:
+        self.examples: list[dict[str, Any]] = []
+        self.lengths: Counter[str] = Counter()
+        self.scripts: Counter[str] = Counter()
+
+    def __call__(self, row: Row) -> None:
+        tokens = estimate_row_tokens(row)
+        bound = next((bound for bound in BUCKETS if tokens <= bound), None)
+        self.lengths[f"to {bound}" if bound else f"over {BUCKETS[-1]}"] += 1
+        text = row.text or " ".join(turn.content for turn in row.messages)
+        self.scripts[script_of(text)] += 1
+        if len(self.examples) < EXAMPLES:
+            turns = [{"role": turn.role, "content": turn.content} for turn in row.messages]
+            self.examples.append({"messages": turns or [{"role": "text", "content": row.text}]})
+
+    def histogram(self) -> dict[str, int]:
+        names = [*(f"to {bound}" for bound in BUCKETS), f"over {BUCKETS[-1]}"]
+        return {name: self.lengths[name] for name in names if self.lengths[name]}
+
+
+def script_of(text: str) -> str:
+    """latin, cyrillic or other: what most of the letters are."""
+    letters = [letter for letter in text[:2000] if letter.isalpha()]
+    latin = sum(letter < "\u0250" for letter in letters)
+    cyrillic = sum("\u0400" <= letter < "\u0530" for letter in letters)
+    if not letters or latin + cyrillic < len(letters) / 2:
+        return "other"
+    return "cyrillic" if cyrillic > latin else "latin"
+
+
+def inspect(source: str, config: PrepareConfig) -> dict[str, Any]:
+    """Raises UserError for what cannot be read at all."""
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        with inputs.opened(source, scratch / "inspected.jsonl", config.hub_split) as files:
+            total = sum(file.stat().st_size for _, file in files)
+            chosen = files[:SAMPLED_FILES]
+            look = Look()
+            refiner = Refiner(config, look)
+            reading = Reading(config, refiner, Progress(total))
+            read = 0
+            for number, (name, file) in enumerate(chosen):
+                part = beginning(file, scratch / f"part-{number}", SAMPLE_BYTES // len(chosen))
+                read += part.stat().st_size
+                reading.read(part, name, f"{number}:", one_of_many=len(files) > 1)
+            sampled = read < total
+            if not sampled:
+                reading.check_not_empty(Path(source).name, refiner.left_out)
+            found = reading.figures()
+            if sampled:  # where the sample was cut is no problem of the file
+                found["problems"] = [
+                    text for text in found["problems"] if "nothing behind" not in text and "ends in the" not in text
+                ]
+            return {
+                "source": Path(source).name,
+                "bytes": total,
+                "sampled": sampled,
+                "share": round(read / total, 6) if total else 1.0,
+                **found,
+                **refiner.figures(),
+                "lengths": look.histogram(),
+                "scripts": dict(look.scripts.most_common()),
+                "examples": look.examples,
+            }
+
+
+def beginning(file: Path, target: Path, size: int) -> Path:
+    """The file itself, or its first `size` bytes as a private file: whole lines, where there are lines."""
+    if file.stat().st_size <= size:
+        return file
+    with open(file, "rb") as whole, statefiles.open_private(target) as part:
+        head = whole.read(size)
+        end = head.rfind(b"\n") + 1
+        part.write(head[: end or size])
+    return target
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("input")
+    parser.add_argument("--config", type=Path)
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the temporary files go
+    try:
+        found = inspect(arguments.input, read_config(arguments.config))
+    except OSError as error:
+        raise explain(error) from None
+    write_result("done", **found)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,164 @@
+"""Reading the files of a source, one after the other, whatever formats they have, into one dataset."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engines.config import PrepareConfig
+from engines.errors import UserError
+from engines.events import emit
+from finetune.dialogs import GROUP_CHATS, DialogBuilder, Row
+from finetune.formats import CHATS, ROW_FORMATS, Detected, detect
+from finetune.formats.chat_export import ChatExport
+from finetune.formats.column_map import column_format, template_format
+from finetune.formats.discord import Discord
+from finetune.formats.owner import Owner, find_owner
+from finetune.formats.records import RowFormat, Rows
+from finetune.formats.telegram import Export
+from finetune.formats.whatsapp import WhatsApp
+from finetune.row_file import Progress
+
+EXPORTS: dict[str, Callable[[Path], ChatExport]] = {"telegram": Export, "whatsapp": WhatsApp, "discord": Discord}
+MAX_KEPT_PROBLEMS = 20
+
+
+class Reading:
+    """Hands the dialogs of each file to `write`. `figures` tells what was met."""
+
+    def __init__(self, config: PrepareConfig, write: Callable[[Row], object], progress: Progress):
+        self.config = config
+        self.progress = progress
+        self.builder = DialogBuilder(config, (), write)
+        self.formats: Counter[str] = Counter()  # files of each format
+        self.owner: Owner | None = None
+        self.repaired = self.lost = 0
+        self.records = 0  # of row formats, good and bad
+        self.problems: list[str] = []
+        self.skipped: dict[str, str] = {}  # files that could not be read, and why
+        self._done = 0  # bytes of the files before
+        self._own_format = own_format(config)
+
+    def read(self, file: Path, name: str, key: str, *, one_of_many: bool = False) -> None:
+        """Read one file, called `name`. `key` opens its conversations' names.
+
+        Raises UserError; for one of many files only if it should be strict: else the file is noted as skipped.
+        """
+        self.builder.file = key
+        try:
+            found = detect(file, any_record=self._own_format is not None)
+            if found.name in CHATS:
+                self._read_chats(EXPORTS[found.name](file), found.name)
+            else:
+                self._read_rows(file, found)
+        except UserError as error:
+            if not one_of_many or self.config.strict:
+                raise
+            self.builder.end_session()
+            self.skipped[name] = error.cause
+        self._done += file.stat().st_size
+        self.progress(self._done)
+
+    def _read_chats(self, export: ChatExport, name: str) -> None:
+        emit("phase", name="owner", text="Looking for the owner of the export")
+        owner = find_owner(export, self.config.owner_name, lambda done: self.progress(self._done + done))
+        self.owner, self.builder.owner_ids = owner, owner.ids
+        emit("phase", name="read", text=f"Reading the chats of {owner.name or owner.id}")
+        for chat, batch in export.batches(self.builder.uses):
+            self.builder.add(chat, batch)
+            self.progress(self._done + export.bytes_read)
+        self.builder.end_session()
+        self.builder.end_file()
+        self.formats[name] += 1
+        self.repaired += export.repaired
+        self.lost += export.lost
+        if export.repaired:
+            emit("warning", text=f"{export.repaired:,} messages were not valid JSON and were repaired")
+        if export.lost:
+            self._problem(f"{export.lost:,} messages could not be read and were left out")
+        if export.truncated:
+            self._problem("the export ends in the middle; what was there is used")
+
+    def _read_rows(self, file: Path, found: Detected) -> None:
+        emit("phase", name="read", text=f"Reading {found.name.replace('_', ' ')}")
+        rows = Rows(file, (self._own_format,) if self._own_format else ROW_FORMATS, found.layout)
+        for dialog in rows.dialogs():
+            if self.config.strict and rows.bad:
+                break
+            dialog.conversation = self.builder.file + dialog.conversation
+            self.builder.add_dialog(dialog)
+            self.progress(self._done + rows.bytes_read)
+        if rows.bad and (self.config.strict or not rows.good):
+            what = "a record" if rows.good else f"none of the {rows.bad:,} rows"
+            raise UserError(
+                "bad_input",
+                f"{what} of {file.name} can{'not' if rows.good else ''} be read; {rows.problems[0]}",
+                "Correct the rows as described and try again.",
+            )
+        self.formats.update(dict.fromkeys(rows.shapes, 1))
+        self.records += rows.good + rows.bad
+        self.repaired += rows.repaired
+        self.lost += rows.bad
+        for problem in rows.problems:
+            self._problem(problem)
+        if rows.bad > len(rows.problems):
+            emit("warning", text=f"and {rows.bad - len(rows.problems):,} more rows that cannot be read")
+        if len(rows.shapes) > 1:
+            shapes = ", ".join(f"{name} {number:,}" for name, number in rows.shapes.most_common())
+            self._problem(f"the file mixes formats: {shapes}")
+
+    def _problem(self, text: str) -> None:
+        emit("warning", text=text)
+        if len(self.problems) < MAX_KEPT_PROBLEMS:
+            self.problems.append(text)
+
+    def check_not_empty(self, name: str, left_out: Counter[str]) -> None:
+        """Raises UserError when nothing was formed that could be learned from."""
+        builder = self.builder
+        if builder.dialogs or builder.texts:
+            return
+        if self.skipped and not self.formats:
+            first, cause = next(iter(self.skipped.items()))
+            raise UserError(
+                "bad_input",
+                f"none of the {len(self.skipped):,} files can be read; {first}: {cause}",
+                "Choose other files.",
+            )
+        if builder.messages_read == 0 and not builder.chats_skipped:
+            raise UserError("bad_input", f"{name} contains no messages", "Export a chat that has messages.")
+        whose = f" of {self.owner.name or self.owner.id}" if self.owner else ""
+        counts = [*builder.dropped.most_common(6), *builder.chats_skipped.most_common(6), *left_out.most_common(6)]
+        counted = ", ".join(f"{reason} {count:,}" for reason, count in counts)
+        next_step = "Check who is named as the owner, and the limits on dialogs."
+        if any(kind in builder.chats_skipped for kind in GROUP_CHATS):
+            next_step = "Include group chats, or export a personal chat."
+        raise UserError(
+            "bad_input",
+            f"no dialog with an answer{whose} was found in {builder.messages_read:,} messages (left out: {counted})",
+            next_step,
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """Everything counted, as plain JSON data."""
+        owner = self.owner
+        return {
+            "format": ", ".join(name for name, _ in self.formats.most_common()),
+            "files": {"read": sum(self.formats.values()) or 0, "skipped": self.skipped},
+            "owner": {"name": owner.name, "id": owner.id, "found_by": owner.found_by} if owner else None,
+            **self.builder.figures(),
+            "records": self.records,
+            "repaired": self.repaired,
+            "lost": self.lost,
+            "problems": self.problems,
+        }
+
+
+def own_format(config: PrepareConfig) -> RowFormat | None:
+    """How records are read that the user has described. Raises UserError."""
+    if config.columns and config.template:
+        raise UserError("usage", "columns and a template were both given", "Give one of them.")
+    if config.columns:
+        return column_format(config.columns)
+    return template_format(config.template) if config.template else None

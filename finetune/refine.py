@@ -1,0 +1,104 @@
+"""What happens to a dialog on its way into the file: redacted, windowed, filtered, and all of it counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from engines.config import PrepareConfig
+from finetune.dialogs import Row
+from finetune.modes import rows_of
+from finetune.tokens import estimate_tokens
+
+SAMPLED = 400  # texts from which the number of tokens is estimated
+
+
+class Refiner:
+    """Takes rows as they are formed and hands those that stay to `write`.
+
+    formed + windowed = written + left out: `figures` proves it.
+    """
+
+    def __init__(self, config: PrepareConfig, write: Callable[[Row], object]):
+        self.config = config
+        self.write = write
+        self.formed = self.windowed = self.written = 0
+        self._sample: list[str] = []
+        self._stride = 1
+        self.left_out: Counter[str] = Counter()
+        self.redactor: Any = None
+        self.filters: Any = None
+        if config.redact:
+            from finetune.redaction import Redactor
+
+            self.redactor = Redactor()
+        if filters_wanted(config):
+            from finetune.filters import Filters
+
+            self.filters = Filters(
+                drop_duplicates=config.drop_duplicates,
+                near_duplicates=config.near_duplicates,
+                languages=config.languages,
+                min_tokens=config.min_tokens,
+                max_tokens=config.max_tokens,
+                blocked_words=config.blocked_words,
+                drop_one_word_answers=config.drop_one_word_answers,
+            )
+        self.is_plain = self.redactor is None and self.filters is None and config.mode == "dialog"
+
+    def __call__(self, row: Row) -> None:
+        self.formed += 1
+        if self.is_plain:
+            self._write(row)
+            return
+        if self.redactor is not None:
+            row.text = self.redactor.redact(row.text) if row.text else ""
+            for turn in row.messages:
+                turn.content = self.redactor.redact(turn.content)
+        rows = list(rows_of(row, self.config.mode, self.config.window_turns))
+        self.windowed += len(rows) - 1
+        for part in rows:
+            reason = self.filters.reason(part) if self.filters is not None else None
+            if reason is None:
+                self._write(part)
+            else:
+                self.left_out[reason] += 1
+
+    def _write(self, row: Row) -> None:
+        if self.written % self._stride == 0:
+            self._sample.append(row.text + "\n".join([turn.content for turn in row.messages]))
+            if len(self._sample) == SAMPLED:
+                self._sample = self._sample[::2]
+                self._stride *= 2
+        self.written += 1
+        self.write(row)
+
+    def estimated_tokens(self) -> int:
+        """Tokens of all rows, by the estimate of a sample of them."""
+        return round(sum(map(estimate_tokens, self._sample)) / max(1, len(self._sample)) * self.written)
+
+    def figures(self) -> dict[str, Any]:
+        """Everything counted, as plain JSON data."""
+        return {
+            "rows": {
+                "formed": self.formed,
+                "by_windows": self.windowed,
+                "left_out": dict(self.left_out.most_common()),
+                "written": self.written,
+            },
+            "estimated_tokens": self.estimated_tokens(),
+            "redacted": dict(self.redactor.counts.most_common()) if self.redactor is not None else {},
+        }
+
+
+def filters_wanted(config: PrepareConfig) -> bool:
+    return bool(
+        config.drop_duplicates
+        or config.near_duplicates
+        or config.languages
+        or config.min_tokens
+        or config.max_tokens
+        or config.blocked_words
+        or config.drop_one_word_answers
+    )

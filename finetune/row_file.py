@@ -1,0 +1,83 @@
+"""A dataset in the making, and how far it is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from engines import statefiles
+from engines.events import emit
+from engines.run_protocol import stop_requested
+from finetune.dialogs import Row
+
+SECONDS_BETWEEN_EVENTS = 0.2
+WRITTEN_BYTES = 1024 * 1024
+
+
+class Stopped(Exception):
+    """Somebody asked this run to stop."""
+
+
+class RowFile:
+    """A dataset in the making: a private temporary file that becomes `path` by `finish`, or is gone."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self.fd = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, statefiles.PRIVATE_FILE)
+        self.sha256 = hashlib.sha256()
+        self._waiting = bytearray()
+        self._encode = msgspec.json.Encoder().encode_into
+
+    def write(self, row: Row) -> None:
+        waiting = self._waiting
+        self._encode(row, waiting, len(waiting))
+        waiting += b"\n"
+        if len(waiting) > WRITTEN_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        self.sha256.update(self._waiting)
+        view = memoryview(self._waiting)
+        while view:
+            view = view[os.write(self.fd, view) :]
+        self._waiting = bytearray()
+
+    def make_durable(self) -> None:
+        self.flush()
+        os.fsync(self.fd)
+
+    def finish(self) -> None:
+        os.rename(self.temporary, self.path)
+        statefiles.sync_dir(self.path.parent)
+
+    def __enter__(self) -> RowFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self.fd)
+        self.temporary.unlink(missing_ok=True)
+
+
+class Progress:
+    """Progress events, and the look at the stop request, both a few times a second."""
+
+    def __init__(self, total: int):
+        self.total = total
+        self._next = 0.0
+
+    def __call__(self, done: int) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + SECONDS_BETWEEN_EVENTS
+        if stop_requested():
+            raise Stopped
+        emit("progress", done=min(done, self.total), total=self.total, unit="bytes")

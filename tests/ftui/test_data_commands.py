@@ -1,0 +1,109 @@
+"""`ftui data …` as real processes on real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SAMPLE = Path(__file__).resolve().parents[2] / "finetune" / "sample" / "result.json"
+
+
+def ftui(home: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ftui", *map(str, words), "--home", str(home)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, "COLUMNS": "100"})
+
+
+def told(home: Path, *words: str | Path) -> Any:
+    done = ftui(home, *words, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A workspace with the datasets one and two."""
+    folder = tmp_path / "home"
+    for name in ("one", "two"):
+        source = tmp_path / f"{name}.jsonl"
+        source.write_text(
+            "".join(json.dumps({"prompt": f"{name} {n}", "completion": f"a{n}"}) + "\n" for n in range(4))
+        )
+        told(folder, "llm", "prepare", source, "--name", name, "--split", "1")
+    return folder
+
+
+def test_inspect_shows_what_would_be_made_and_writes_nothing(tmp_path: Path) -> None:
+    found = told(tmp_path / "home", "data", "inspect", SAMPLE)
+    assert (found["format"], found["dialogs"], found["sampled"]) == ("telegram", 166, False)
+    assert sum(found["lengths"].values()) == found["rows"]["written"] == 166
+    assert found["scripts"]["cyrillic"] > 10 and len(found["examples"]) == 3
+    assert not list((tmp_path / "home" / "finetune" / "datasets").glob("*"))
+    shown = ftui(tmp_path / "home", "data", "inspect", SAMPLE, "--mode", "instruct")
+    assert "telegram" in shown.stdout and "█" in shown.stdout and "assistant:" in shown.stdout
+
+
+def test_inspect_reads_the_beginning_of_a_large_file(tmp_path: Path) -> None:
+    source = tmp_path / "large.jsonl"
+    row = json.dumps({"instruction": "q" * 200, "output": "a" * 800}) + "\n"
+    with open(source, "w") as file:
+        file.write('{"instruction": 5, "output": "x"}\n')
+        for _ in range(300):
+            file.write(row * 1000)
+    began = time.monotonic()
+    found = told(tmp_path / "home", "data", "inspect", source)
+    assert time.monotonic() - began < 10  # of which most is the start of two processes
+    assert found["sampled"] and 0 < found["share"] < 0.05 and found["bytes"] == source.stat().st_size
+    assert found["problems"] == ["line 1: instruction is a number, expected a text"]
+
+
+def test_inspect_refuses_in_words(tmp_path: Path) -> None:
+    source = tmp_path / "page.json"
+    source.write_text("<html></html>")
+    done = ftui(tmp_path / "home", "data", "inspect", source)
+    assert done.returncode == 3 and "HTML" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_merge_keeps_conversations_apart(home: Path) -> None:
+    report = told(home, "data", "merge", "one", "two", "--name", "all")
+    assert report["by_source"] == {"one": 4, "two": 4} and report["rows"]["written"] == 8
+    rows = [json.loads(line) for line in (home / "finetune/datasets/all_dataset.jsonl").read_text().splitlines()]
+    assert len({row["conversation"] for row in rows}) == 8
+    assert ftui(home, "data", "merge", "one", "two", "--name", "all").returncode != 0
+    assert ftui(home, "data", "merge", "one", "one", "--name", "same").returncode == 2
+    assert "all" in ftui(home, "data", "list").stdout
+
+
+@pytest.mark.parametrize("form", ["messages", "sharegpt", "alpaca", "prompt-completion", "vertex", "csv"])
+def test_what_is_exported_is_read_again_as_the_same_dialogs(home: Path, tmp_path: Path, form: str) -> None:
+    output = tmp_path / "out"
+    counts = told(home, "data", "export", "one", "--format", form, "--output", output)
+    assert counts["read"] == counts["written"] == 4 and counts["left_out"] == 0
+    told(home, "llm", "prepare", output, "--name", "again")
+    before, after = ([row["messages"] for row in lines(home, name)] for name in ("one", "again"))
+    assert before == after
+    assert ftui(home, "data", "export", "one", "--format", form, "--output", output).returncode != 0
+
+
+def lines(home: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (home / f"finetune/datasets/{name}_dataset.jsonl").read_text().splitlines()]
+
+
+def test_rename_delete_and_restore_take_everything_along(home: Path) -> None:
+    folder = home / "finetune" / "datasets"
+    before = {path.name: path.read_bytes() for path in folder.glob("one*")}
+    assert len(before) == 4  # rows, report, two parts
+    told(home, "data", "rename", "one", "first")
+    assert {path.name.replace("first", "one"): path.read_bytes() for path in folder.glob("first*")} == before
+    assert ftui(home, "data", "rename", "first", "two").returncode != 0
+    assert ftui(home, "data", "rename", "first", "../evil").returncode == 2
+    told(home, "data", "delete", "first")
+    assert not list(folder.glob("first*"))
+    told(home, "data", "restore", "first")
+    assert {path.name.replace("first", "one"): path.read_bytes() for path in folder.glob("first*")} == before
