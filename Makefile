@@ -29,7 +29,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev
-	for name in startup telegram log_pane app_load; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in startup telegram data cleaning log_pane app_load; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -7,13 +7,12 @@ a method starts it and returns the run, which any face can follow.
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from engines import devices, estimate, events, statefiles
+from engines import devices, estimate, statefiles
 from engines.adapters import Adapter, Adapters
 from engines.chat import ChatSession
 from engines.config import HUB_NAME, PrepareConfig, TrainConfig, build
@@ -21,10 +20,10 @@ from engines.datasets import SUFFIX, Dataset, Datasets
 from engines.environments import Environments
 from engines.errors import UserError
 from engines.models import Models
+from engines.questions import ask_script
 from engines.runs import PRIVACY, Run, Runs, RunStatus
 from engines.workspace import Workspace, check_name, name_from
 
-INSPECT_SECONDS = 120
 SAMPLE = Path(__file__).resolve().parent.parent / "finetune" / "sample" / "result.json"
 
 
@@ -73,26 +72,26 @@ class LLMEngine:
         return run
 
     def inspect(self, source: Path | str, config: PrepareConfig) -> dict[str, Any]:
-        """What a source holds and what would become of it; of large files by a sample. Takes under a second or so.
+        """What a source holds and what would become of it; of large files by a sample. Takes about a second.
 
         Raises UserError for what cannot be read.
         """
-        argv = [str(self._light_python()), "-m", "finetune.inspect_dataset", os.path.expanduser(str(source))]
         with tempfile.TemporaryDirectory() as folder:
             parameters = Path(folder) / "config.json"
             statefiles.write_json(parameters, config.model_dump())
-            done = subprocess.run(
-                [*argv, "--config", str(parameters)], capture_output=True, text=True, timeout=INSPECT_SECONDS
-            )
-        for line in reversed(done.stdout.splitlines()):
-            event = events.parse(line.encode())
-            if event is not None and event.get("event") == "result":
-                return {key: value for key, value in event.items() if key not in ("event", "time", "state")}
-            if event is not None and event.get("event") == "error":
-                raise UserError(event["code"], event["cause"], event["next_step"])
-        raise UserError(
-            "failed", f"{source} cannot be inspected: {done.stderr.strip()[-200:]}", "Try `ftui llm prepare`."
-        )
+            arguments = [os.path.expanduser(str(source)), "--config", str(parameters)]
+            return ask_script(self._light_python(), "finetune.inspect_dataset", arguments)
+
+    def show_tokens(self, dataset: Dataset, config: TrainConfig, first: int = 0, count: int = 3) -> dict[str, Any]:
+        """Rows as they will be trained, with what of them is learned, and all lengths in tokens. Takes some seconds.
+
+        Raises UserError for a base model that cannot be read.
+        """
+        model = self.models.resolve(config.base_model, devices.resolve(config.device))
+        arguments = ["--dataset", str(dataset.path), "--model", model, "--max-length", str(config.max_seq_length)]
+        arguments += ["--first", str(first), "--count", str(count)]
+        python, env = self.environments.require("llm"), self.environments.variables("llm")
+        return ask_script(python, "finetune.show_tokens", arguments, env)
 
     def dataset_name(self, source: Path) -> str:
         """A name for what is made of `source`; `result.json` is named after its folder."""

@@ -143,17 +143,24 @@ class DialogBuilder:
             self.write(Row([], dialog.conversation, text=harmless(dialog.text)))
             return
         self.messages_read += len(dialog.turns)
-        turns, dropped = whole_turns(dialog)
-        self.dropped.update(dropped)
-        if not turns or sum(turn.role != "system" for turn in turns) < self.min_turns:
-            if used := len(dialog.turns) - dropped.total():
+        used = len(dialog.turns)
+        turns = turns_as_they_are(dialog)
+        if turns is None:
+            turns, dropped = whole_turns(dialog)
+            self.dropped.update(dropped)
+            used -= dropped.total()
+        said, characters = len(turns), self.characters
+        if turns and turns[0].role == "system":
+            said -= 1
+        if said < self.min_turns:
+            if used:
                 self.dropped["short_dialog"] += used
             return
         for turn in turns:
-            self.characters[turn.role] += len(turn.content)
+            characters[turn.role] += len(turn.content)
         self.dialogs += 1
-        self.turns += sum(turn.role != "system" for turn in turns)
-        self.messages_used += len(dialog.turns) - dropped.total()
+        self.turns += said
+        self.messages_used += used
         self.conversations += 1
         self.write(Row(turns, dialog.conversation, label=dialog.label))
 
@@ -261,6 +268,22 @@ class DialogBuilder:
             self.write(Row(self._head() + turns, f"{self.file}{position}/{self._session}"))
         self._turns = []
         self._turn_messages = 0
+
+
+def turns_as_they_are(dialog: Dialog) -> list[Turn] | None:
+    """The turns of a dialog with which nothing is wrong, as nearly all are; None for all others."""
+    if dialog.unlearned or len(dialog.turns) % 2:
+        return None
+    turns = []
+    expected = "user"
+    for role, text in dialog.turns:
+        if role != expected or not text or text[0] in " \n\t" or text[-1] in " \n\t":
+            return None
+        if not text.isprintable() and _HARMFUL.search(text):
+            return None
+        turns.append(Turn(role, text))
+        expected = "user" if expected == "assistant" else "assistant"
+    return turns
 
 
 def whole_turns(dialog: Dialog) -> tuple[list[Turn], Counter[str]]:

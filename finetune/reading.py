@@ -23,6 +23,7 @@ from finetune.row_file import Progress
 
 EXPORTS: dict[str, Callable[[Path], ChatExport]] = {"telegram": Export, "whatsapp": WhatsApp, "discord": Discord}
 MAX_KEPT_PROBLEMS = 20
+ROWS_BETWEEN_LOOKS = 50  # at the clock and at a wish to stop
 
 
 class Reading:
@@ -84,12 +85,15 @@ class Reading:
     def _read_rows(self, file: Path, found: Detected) -> None:
         emit("phase", name="read", text=f"Reading {found.name.replace('_', ' ')}")
         rows = Rows(file, (self._own_format,) if self._own_format else ROW_FORMATS, found.layout)
-        for dialog in rows.dialogs():
-            if self.config.strict and rows.bad:
+        builder, strict, key = self.builder, self.config.strict, self.builder.file
+        for number, dialog in enumerate(rows.dialogs()):
+            if strict and rows.bad:
                 break
-            dialog.conversation = self.builder.file + dialog.conversation
-            self.builder.add_dialog(dialog)
-            self.progress(self._done + rows.bytes_read)
+            if key:
+                dialog.conversation = key + dialog.conversation
+            builder.add_dialog(dialog)
+            if number % ROWS_BETWEEN_LOOKS == 0:
+                self.progress(self._done + rows.bytes_read)
         if rows.bad and (self.config.strict or not rows.good):
             what = "a record" if rows.good else f"none of the {rows.bad:,} rows"
             raise UserError(

@@ -1,4 +1,4 @@
-"""What happens to a dialog on its way into the file: redacted, windowed, filtered, and all of it counted."""
+"""What happens to a dialog on its way into the file: redacted, filtered, windowed, and all of it counted."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ class Refiner:
             row.text = self.redactor.redact(row.text) if row.text else ""
             for turn in row.messages:
                 turn.content = self.redactor.redact(turn.content)
-        rows = list(rows_of(row, self.config.mode, self.config.window_turns))
-        self.windowed += len(rows) - 1
-        for part in rows:
-            reason = self.filters.reason(part) if self.filters is not None else None
-            if reason is None:
-                self._write(part)
-            else:
-                self.left_out[reason] += 1
+        reason = self.filters.reason(row) if self.filters is not None else None
+        if reason is not None:
+            self.left_out[reason] += 1
+            return
+        self.windowed -= 1
+        for part in rows_of(row, self.config.mode, self.config.window_turns):  # the windows of a dialog are much alike
+            self.windowed += 1
+            self._write(part)
 
     def _write(self, row: Row) -> None:
         if self.written % self._stride == 0:

@@ -99,6 +99,10 @@ def _needs_dataset(facts: Facts) -> str:
     return "" if facts.dataset else "No dataset yet: press o"
 
 
+def _tokens(facts: Facts) -> str:
+    return _needs_dataset(facts) or ("" if facts.loaded else "The parameters are still loading")
+
+
 def _activate(facts: Facts) -> str:
     if facts.adapter is None:
         return "No adapter yet: press s to train one"
@@ -158,6 +162,7 @@ ACTIONS = (
     Action("read", "enter", "Read the dialogs", "Read", ("dataset",), ("dataset",), _needs_dataset),
     Action("previous_page", "[", "Previous dialogs", "Previous", ("dataset",), (), _needs_dataset),
     Action("next_page", "]", "Next dialogs", "Next", ("dataset",), (), _needs_dataset),
+    Action("tokens", "m", "See what is learned, token by token", "Mask", ("dataset",), ("dataset",), _tokens),
     Action("stop", "x", "Stop: save a checkpoint, then end", "Stop", LLM, ("run",), _stop),
     Action("resume", "r", "Resume from the last checkpoint", "Resume", LLM, ("run",), _resume),
     Action("find", "/", "Search in the log", "Find", ("run",), ("run",), _needs_run),
@@ -167,7 +172,7 @@ ACTIONS = (
     Action("activate", "enter", "Activate the adapter", "Activate", ("adapters",), ("adapters",), _activate),
     Action("base", "b", "Back to the base model", "Base", ("adapters",), ("adapters",), _base),
     Action("evaluate", "e", "Evaluate: base against adapter", "Evaluate", ("adapters",), ("adapters",), _evaluate),
-    Action("delete", "d", "Delete (to the trash)", "Delete", ("dataset", "adapters"), ("dataset", "adapters"), _delete),
+    Action("delete", "d", "Delete (to the trash)", "Delete", ("dataset", "adapters"), ("adapters",), _delete),
     Action("undo", "u", "Undo the last delete", "Undo", LLM, ("adapters",), _undo),
     Action("copy", "y", "Copy the command shown", "Copy", LLM, ("params",), _needs_dataset),
     Action("runs", "t", "All runs", "Runs", LLM, ("run",), _launch),

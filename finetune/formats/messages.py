@@ -19,6 +19,7 @@ ROLES = {
     "tool": TOOL, "function": TOOL, "function_call": TOOL, "function_response": TOOL, "observation": TOOL,
     "ipython": TOOL,
 }  # fmt: skip
+NONE: frozenset[int] = frozenset()
 EXPECTED = 'expected {"role": "user", "content": "…"}'
 
 
@@ -44,10 +45,19 @@ def read_dialog(row: dict[str, Any], messages: Any) -> Dialog:
     """Raises BadRow."""
     if not isinstance(messages, list):
         raise BadRow(f"found {describe(row)}, expected an object with a list of messages")
-    turns = [read_turn(message, number) for number, message in enumerate(messages, 1)]
-    unlearned = frozenset(number for number, message in enumerate(messages) if message.get("weight") == 0)
+    turns: list[tuple[str, str]] = []
+    unlearned: list[int] = []
+    for number, message in enumerate(messages):
+        if type(message) is dict and len(message) == 2:  # as nearly all are: role and content, and nothing more
+            role, text = message.get("role"), message.get("content")
+            if type(text) is str and (role == "user" or role == "assistant"):
+                turns.append((role, text))
+                continue
+        turns.append(read_turn(message, number + 1))
+        if message.get("weight") == 0:
+            unlearned.append(number)
     given = row.get("conversation")
-    return Dialog(turns, given if isinstance(given, str) else "", unlearned=unlearned)
+    return Dialog(turns, given if isinstance(given, str) else "", unlearned=frozenset(unlearned) if unlearned else NONE)
 
 
 def read_turn(message: Any, number: int) -> tuple[str, str]:

@@ -101,15 +101,27 @@ class Rows:
         self.bytes_read = self.good = self.bad = self.repaired = 0
         self.problems: list[str] = []
         self.shapes: Counter[str] = Counter()
-        self._last: RowFormat | None = None
+        self._last: RowFormat | None = None  # of the row before, because files are seldom mixed
 
     def dialogs(self) -> Iterator[Dialog]:
         waiting: Dialog | None = None  # of a format whose records are one conversation
-        for place, number, value in self._records():
-            dialog = self._dialog(value, place, number)
-            if dialog is None:
+        for number, value in self._records():
+            try:
+                if type(value) is not dict:
+                    raise BadRow(f"found {describe(value)}, expected an object")
+                form = self._last
+                if form is None or not form.matches(value):
+                    form = self._last = self._find_format(value)
+                dialog = form.read(value)
+            except BadRow as problem:
+                self._report(f"{self.unit} {number}: {problem}")
                 continue
-            if self._last is not None and self._last.joined:
+            self.good += 1
+            self.shapes[form.name] += 1
+            if not dialog.conversation:
+                given = value.get("conversation")
+                dialog.conversation = given if isinstance(given, str) and given else f"0/{number}"
+            if form.joined:
                 waiting = waiting or Dialog(conversation=dialog.conversation)
                 waiting.turns += dialog.turns
             else:
@@ -117,36 +129,40 @@ class Rows:
         if waiting is not None:
             yield waiting
 
-    def _records(self) -> Iterator[tuple[str, int, Any]]:
+    @property
+    def unit(self) -> str:
+        """What a record is called in messages."""
+        return {"lines": "line", "csv": "row", "parquet": "row"}.get(self.layout.kind, "item")
+
+    def _records(self) -> Iterator[tuple[int, Any]]:
         if self.layout.kind in ("csv", "parquet"):
             yield from self._read_table()
             return
         with open(self.path, "rb") as file:
             yield from self._read_lines(file) if self.layout.kind == "lines" else self._read_stream(file)
 
-    def _read_table(self) -> Iterator[tuple[str, int, Any]]:
+    def _read_table(self) -> Iterator[tuple[int, Any]]:
         is_csv = self.layout.kind == "csv"
-        records = csv_records(self.path, read_head(self.path)) if is_csv else parquet_records(self.path)
-        for number, record in enumerate(records, 1):
-            yield f"row {number}", number, record
+        yield from enumerate(csv_records(self.path, read_head(self.path)) if is_csv else parquet_records(self.path), 1)
 
-    def _read_lines(self, file: BinaryIO) -> Iterator[tuple[str, int, Any]]:
+    def _read_lines(self, file: BinaryIO) -> Iterator[tuple[int, Any]]:
         number = 0
         while line := file.readline(MAX_LINE_BYTES):
             number += 1
             self.bytes_read += len(line)
             if number == 1:
                 line = line.removeprefix(BOM)
-            if not line.strip():
-                continue
             try:
-                yield f"line {number}", number, parse_line(line)
+                value = parse_line(line)
             except BadRow as problem:
-                bare = line.rstrip().removesuffix(b",")
-                if bare == line.rstrip() or not self._mended(bare):
+                bare = line.strip().removesuffix(b",")
+                if not bare:
+                    continue
+                if bare == line.strip() or not self._mended(bare):
                     self._report(f"line {number}: {problem}")
                     continue
-                yield f"line {number}", number, parse_line(bare)
+                value = parse_line(bare)
+            yield number, value
 
     def _mended(self, line: bytes) -> bool:
         """Is it JSON once the comma behind it is gone?"""
@@ -157,7 +173,7 @@ class Rows:
         self.repaired += 1
         return True
 
-    def _read_stream(self, file: BinaryIO) -> Iterator[tuple[str, int, Any]]:
+    def _read_stream(self, file: BinaryIO) -> Iterator[tuple[int, Any]]:
         number = 0
         stream = JsonStream(file)
         try:
@@ -165,7 +181,7 @@ class Rows:
                 number += 1
                 value = stream.value()
                 self.bytes_read = stream.bytes_read
-                yield f"item {number}", number, value
+                yield number, value
         except DamagedJson as damage:
             self._report(f"item {max(1, number)}: {damage}; nothing behind it was read")
 
@@ -182,31 +198,13 @@ class Rows:
                 else:
                     stream.value()
 
-    def _dialog(self, value: Any, place: str, number: int) -> Dialog | None:
-        try:
-            if not isinstance(value, dict):
-                raise BadRow(f"found {describe(value)}, expected an object")
-            form = self._format(value)
-            dialog = form.read(value)
-        except BadRow as problem:
-            self._report(f"{place}: {problem}")
-            return None
-        self.good += 1
-        self.shapes[form.name] += 1
-        if not dialog.conversation:
-            given = value.get("conversation")
-            dialog.conversation = given if isinstance(given, str) and given else f"0/{number}"
-        return dialog
-
-    def _format(self, row: dict[str, Any]) -> RowFormat:
-        """The format of the row before, if it fits, because files are seldom mixed."""
-        if self._last is None or not self._last.matches(row):
-            found = next((form for form in self.formats if form.matches(row)), None)
-            if found is None:
-                expected = self._last.name if self._last else "one of " + ", ".join(form.name for form in self.formats)
-                raise BadRow(f"found {describe(row)}, expected {expected}")
-            self._last = found
-        return self._last
+    def _find_format(self, row: dict[str, Any]) -> RowFormat:
+        """Raises BadRow if no format reads the row."""
+        for form in self.formats:
+            if form.matches(row):
+                return form
+        expected = self._last.name if self._last else "one of " + ", ".join(dict.fromkeys(f.name for f in self.formats))
+        raise BadRow(f"found {describe(row)}, expected {expected}")
 
     def _report(self, problem: str) -> None:
         self.bad += 1

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from engines import dataset_files
-from engines.config import PrepareConfig
+from engines.config import PrepareConfig, TrainConfig, preset
 from engines.errors import UserError
 from engines.workspace import check_name
 from ftui import format
-from ftui.commands.llm import ConfigFile, merged, report_dataset
+from ftui.commands.llm import ConfigFile, chosen_dataset, merged, report_dataset
 from ftui.console import Common, say, say_json, table
 
 BAR = 30  # characters of the longest bar of a histogram
@@ -74,7 +74,40 @@ def show_lengths(lengths: dict[str, int]) -> None:
     """A histogram of rows by their length in tokens."""
     most = max(lengths.values(), default=0)
     for number, (name, count) in enumerate(lengths.items()):
-        say(f"{'tokens:' if not number else '':10}{name:>9}  {'█' * max(1, count * BAR // most)} {count}")
+        say(f"{'tokens:' if not number else '':10}{name:>9}  {'█' * max(bool(count), count * BAR // most)} {count}")
+
+
+@data.command
+def tokens(
+    name: Annotated[str | None, Parameter(help="A dataset's name or file; default: the newest")] = None,
+    /,
+    *,
+    first: Annotated[int, Parameter(help="Number of the first row shown, from 0")] = 0,
+    count: Annotated[int, Parameter(help="How many rows")] = 3,
+    flags: Annotated[TrainConfig | None, Parameter(name="*")] = None,
+    common: Common | None = None,
+) -> int:
+    """Rows as they will be trained: «so» stands what is learned, the rest is context. And all lengths, exactly.
+
+    For example:
+
+      ftui data tokens chats --base-model embedded --max-seq-length 512
+    """
+    common = common or Common()
+    engine = common.engine()
+    found = engine.show_tokens(chosen_dataset(engine, name), merged(preset("standard"), None, flags), first, count)
+    if common.json:
+        say_json(found)
+        return 0
+    for number, row in enumerate(found["rows"], first):
+        cut = ", cut" if row["shortened"] else ", left out" if row["dropped"] else ""
+        say(f"— row {number}: {row['tokens']} tokens, {row['learned']} learned{cut} —")
+        say("".join(f"«{run['text']}»" if run["learned"] else run["text"] for run in row["runs"]))
+    share = found["too_long"] / max(1, found["counted"])
+    say(f"{found['counted']} rows with {found['tokens']} tokens; longest {found['longest']}; "
+        f"{share:.1%} longer than {found['max_length']}")  # fmt: skip
+    show_lengths({f"to {bound}": rows for bound, rows in found["lengths"]})
+    return 0
 
 
 @data.command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 DEMO_DATASET = "sample"
 PROMPTS = 2
+SHOWN_ROWS = 5
 LONGEST_CAUSE = 120  # characters in a notice
 
 
@@ -183,6 +185,23 @@ class Jobs:
             self.ftui.say(f"✗ {run.name}: {cause}", "The Run pane says what to do.", severity="error")
         if state == "done" and run.kind == "evaluate":
             self._show_evaluation(run)
+
+    # --- a look at the tokens ---
+
+    def do_tokens(self) -> None:
+        """The page of dialogs that the preview shows, as a model is trained on it with the parameters of the form."""
+        dataset, panel = self.screen.dataset_panel.dataset, self.screen.params
+        if dataset is None or panel is None or panel.form.config is None:
+            return
+        config, first = panel.form.config, self.screen.dataset_panel.first
+        self.ftui.say("Reading the tokenizer…")
+        work = partial(self.engine.show_tokens, dataset, config, first, SHOWN_ROWS)
+        self.ftui.in_background("tokens", work, self._show_tokens)
+
+    def _show_tokens(self, found: dict[str, Any]) -> None:
+        from ftui.widgets.token_view import draw
+
+        self.ftui.push_screen(TextDialog("What is learned", draw(found)))
 
     # --- evaluation ---
 

@@ -157,7 +157,7 @@ class DatasetPanel(Pane, can_focus=True):
             self.ftui.say(f"{dataset.name} is in the trash", "u brings it back.")
             self.post_message(self.DiskChanged())
 
-        self.app.push_screen(confirm.delete("dataset", dataset.name, "Its report is not kept."), answered)
+        self.app.push_screen(confirm.delete("dataset", dataset.name, "Its report and its parts go along."), answered)
 
     # --- a preparation ---
 

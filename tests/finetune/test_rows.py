@@ -119,3 +119,35 @@ def test_a_row_without_a_conversation_is_its_own(tmp_path: Path) -> None:
     path = tmp_path / "d.jsonl"
     path.write_text("".join(json.dumps({"messages": row["messages"]}) + "\n" for row in dialog_rows(3)))
     assert [dialog.conversation for dialog in read_dialogs(path)] == ["1", "2", "3"]
+
+
+def test_text_is_learned_whole_and_long_text_is_cut_into_rows(tokenizer: Any) -> None:
+    text = "The river was low that summer. " * 20
+    encoded = encode([Dialog([], "0", text=text)], tokenizer, 64)
+    assert encoded.labels == encoded.input_ids and len(encoded.input_ids) > 1
+    ids = [token for row in encoded.input_ids for token in row]
+    assert tokenizer.decode(ids) == text + tokenizer.eos_token
+    assert max(map(len, encoded.input_ids)) <= 64 and encoded.dropped == 0
+
+
+def test_an_answer_with_weight_0_is_context(tokenizer: Any, tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "bad", "weight": 0},
+             {"role": "user", "content": "r"}, {"role": "assistant", "content": "good"}]  # fmt: skip
+    file = tmp_path / "d.jsonl"
+    file.write_text(json.dumps({"messages": turns, "conversation": "0"}) + "\n")
+    encoded = encode(read_dialogs(file), tokenizer, 512)
+    learned = tokenizer.decode([label for label in encoded.labels[0] if label != IGNORED])
+    assert learned == "good<|im_end|>" and "bad" in tokenizer.decode(encoded.input_ids[0])
+
+
+def test_a_dataset_that_brings_its_split_is_split_so(tmp_path: Path) -> None:
+    file = write_dataset(tmp_path / "d_dataset.jsonl", dialog_rows(10))
+    assert [len(part) for part in rows.read_parts(file, 0.2)] == [8, 2]
+    alone = rows.fingerprint(file)
+    lines = file.read_text().splitlines(keepends=True)
+    (tmp_path / "d_dataset_train.jsonl").write_text("".join(lines[:5]))
+    (tmp_path / "d_dataset_eval.jsonl").write_text("".join(lines[5:]))
+    train, held_out = rows.read_parts(file, 0.2)
+    assert (len(train), len(held_out)) == (5, 5)
+    assert rows.read_parts(file, 0)[1] == []
+    assert rows.fingerprint(file) != alone

@@ -107,3 +107,13 @@ def test_rename_delete_and_restore_take_everything_along(home: Path) -> None:
     assert not list(folder.glob("first*"))
     told(home, "data", "restore", "first")
     assert {path.name.replace("first", "one"): path.read_bytes() for path in folder.glob("first*")} == before
+
+
+def test_tokens_shows_what_is_learned(home: Path, embedded_model: Path) -> None:
+    model = ["--base-model", str(embedded_model)]
+    found = told(home, "data", "tokens", "one", "--count", "2", "--max-seq-length", "32", *model)
+    assert found["total"] == found["counted"] == 4 and found["too_long"] in (0, 4)
+    assert sum(rows for _, rows in found["lengths"]) == 4
+    shown = ftui(home, "data", "tokens", "one", "--count", "1", *model).stdout
+    assert "«a0<|im_end|>»" in shown and "<|im_start|>user\none 0<|im_end|>" in shown
+    assert ftui(home, "data", "tokens", "one", "--base-model", str(home)).returncode == 3

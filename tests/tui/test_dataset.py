@@ -98,3 +98,15 @@ async def test_a_dataset_is_deleted_after_a_question_and_comes_back(engine: LLME
         await ui.until(lambda: not engine.datasets.list() and ui.screen.facts().dataset is None)
         await ui.press("u")
         await ui.until(lambda: engine.datasets.list() and ui.screen.facts().dataset == "chats")
+
+
+async def test_m_shows_what_is_learned(engine: LLMEngine, embedded_model: Path) -> None:
+    engine.models.embedded.parent.mkdir(parents=True, exist_ok=True)
+    engine.models.embedded.symlink_to(embedded_model)
+    add_dataset(engine, "chats")
+    async with opened(engine) as ui:
+        await ui.until(lambda: ui.screen.facts().dataset == "chats" and ui.screen.facts().loaded)
+        await ui.press("m")
+        await ui.until(lambda: ui.shows("What is learned", "<|im_start|>assistant", "learned", "tokens"), 60)
+        await ui.press("escape")
+        await ui.until(lambda: not ui.shows("<|im_start|>assistant"))

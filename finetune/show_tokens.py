@@ -1,0 +1,90 @@
+"""Some rows of a dataset as a model will be trained on them: token by token, what is learned and what is not.
+
+    python -m finetune.show_tokens --dataset D_dataset.jsonl --model FOLDER --max-length 768 [--first 0] [--count 3]
+
+Loads the model's tokenizer alone. Lengths are counted exactly, over at most `COUNTED` rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+from engines.events import emit
+from engines.run_protocol import run_script, write_result
+from finetune import base_model, rows
+
+COUNTED = 2000  # rows whose lengths are measured
+BUCKETS = 12
+
+
+def show(dataset: Path, model: str, max_length: int, first: int, count: int) -> dict[str, Any]:
+    """Raises UserError for a dataset or a model that cannot be read."""
+    tokenizer = base_model.load_tokenizer(model)
+    dialogs = rows.read_dialogs(dataset)
+    emit("phase", name="count", text="Counting tokens")
+    lengths = [length for dialog in islice(dialogs, COUNTED) if (length := full_length(dialog, tokenizer))]
+    return {
+        "rows": [row_of(dialog, tokenizer, max_length) for dialog in dialogs[first : first + count]],
+        "first": first,
+        "total": len(dialogs),
+        "counted": len(lengths),
+        "tokens": sum(lengths),
+        "longest": max(lengths, default=0),
+        "too_long": sum(length > max_length for length in lengths),
+        "max_length": max_length,
+        "lengths": histogram(lengths),
+    }
+
+
+def full_length(dialog: rows.Dialog, tokenizer: Any) -> int:
+    """Tokens of the whole row, before anything is cut."""
+    return sum(map(len, rows.encode([dialog], tokenizer, 1 << 30).input_ids))
+
+
+def row_of(dialog: rows.Dialog, tokenizer: Any, max_length: int) -> dict[str, Any]:
+    """Runs of text with `learned` true or false, as they stand after cutting; what was cut and dropped."""
+    encoded = rows.encode([dialog], tokenizer, max_length)
+    runs = []
+    for ids, labels in zip(encoded.input_ids, encoded.labels, strict=True):
+        pairs = zip(ids, labels, strict=True)
+        for learned, group in groupby(pairs, key=lambda pair: pair[1] != rows.IGNORED):
+            tokens = [token for token, _ in group]
+            runs.append({"text": tokenizer.decode(tokens), "learned": learned, "tokens": len(tokens)})
+    return {
+        "runs": runs,
+        "tokens": encoded.tokens,
+        "learned": encoded.learned_tokens,
+        "shortened": bool(encoded.shortened),
+        "dropped": bool(encoded.dropped),
+    }
+
+
+def histogram(lengths: list[int]) -> list[tuple[int, int]]:
+    """(upper bound in tokens, rows), in steps of equal width."""
+    if not lengths:
+        return []
+    width = max(1, -(-max(lengths) // BUCKETS))
+    counts = [0] * -(-max(lengths) // width)
+    for length in lengths:
+        counts[(length - 1) // width] += 1
+    return [((number + 1) * width, count) for number, count in enumerate(counts)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", type=Path, required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--max-length", type=int, required=True)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--count", type=int, default=3)
+    arguments = parser.parse_args()
+    write_result(
+        "done", **show(arguments.dataset, arguments.model, arguments.max_length, arguments.first, arguments.count)
+    )
+
+
+if __name__ == "__main__":
+    run_script(main)

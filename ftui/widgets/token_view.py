@@ -1,0 +1,42 @@
+"""Rows as they will be trained: what is learned is bold and underlined, the context is dim; and lengths as bars."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual.content import Content
+
+from ftui.clean import clean
+from ftui.format import count
+
+BAR = 30
+LEARNED, CONTEXT = "bold underline $text-success", "$foreground-muted"
+
+
+def draw(found: dict[str, Any]) -> Content:
+    """What `LLMEngine.show_tokens` tells."""
+    share = found["too_long"] / max(1, found["counted"])
+    lines = [
+        Content.assemble("Learned: ", ("like this", LEARNED), ", context: ", ("like this", CONTEXT)),
+        Content(
+            f"{count(found['counted'])} rows, {count(found['tokens'])} tokens, the longest {count(found['longest'])}; "
+            f"{share:.1%} are longer than {count(found['max_length'])} and would be cut"
+        ),
+        Content(""),
+    ]
+    for number, row in enumerate(found["rows"], found["first"] + 1):
+        what = "left out: its first answer does not fit" if row["dropped"] else f"{count(row['learned'])} learned"
+        cut = ", cut" if row["shortened"] else ""
+        lines.append(Content.styled(f"─ dialog {count(number)} · {count(row['tokens'])} tokens, {what}{cut}", "bold"))
+        runs = [(clean(run["text"]), LEARNED if run["learned"] else CONTEXT) for run in row["runs"]]
+        lines += [Content.assemble(*runs), Content("")]
+    lines += _bars(found["lengths"])
+    return Content("\n").join(lines)
+
+
+def _bars(lengths: list[tuple[int, int]]) -> list[Content]:
+    most = max((rows for _, rows in lengths), default=1)
+    return [
+        Content(f"to {count(bound):>6} tokens  {'█' * max(bool(rows), rows * BAR // most)} {count(rows)}")
+        for bound, rows in lengths
+    ]
