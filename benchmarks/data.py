@@ -102,7 +102,8 @@ def compare(folder: Path, megabytes: float, runs: int) -> int:
         [
             ("redaction and exact duplicates, against plain", f"{cleaning:.2f}", f"{MOST_FOR_CLEANING}",
              cleaning <= MOST_FOR_CLEANING),
-            (f"CPU at {large:.0f} MB against half of it", f"{growth:.2f}", f"{MOST_CPU_GROWTH}", growth <= MOST_CPU_GROWTH),
+            (f"CPU at {large:.0f} MB against half of it", f"{growth:.2f}", f"{MOST_CPU_GROWTH}",
+             growth <= MOST_CPU_GROWTH),
             (f"memory at {large:.0f} MB against a twentieth", f"{memory:.2f}", f"{MOST_MEMORY_GROWTH}",
              memory <= MOST_MEMORY_GROWTH),
             ("largest memory", f"{found['twice'][1]:.0f} MB", f"{MOST_MEGABYTES:.0f} MB",

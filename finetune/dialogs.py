@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from engines.config import PrepareConfig
-from finetune.formats.dialog import TOOL, Dialog
+from finetune.formats.dialog import TOOL, Dialog, Turn
 from finetune.formats.telegram_message import Batch, Chat, Message, Service
 
 PERSONAL_CHATS = frozenset({"personal_chat"})
@@ -31,14 +31,6 @@ NAMELESS = "Deleted account"
 _HARMFUL = re.compile("\r\n|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _BREAKS = ("\r\n", "\r", "\x0b", "\x0c", "\x85")
 _SENTENCE_END = re.compile(r"(?:[.!?…。！？]+[\"'»”’)\]]*(?=\s|$)|(?=\n))")
-
-
-class Turn(msgspec.Struct, gc=False, omit_defaults=True):
-    """One message of a dataset row. `weight` 0: an answer that is context and not learned."""
-
-    role: str
-    content: str
-    weight: int = 1
 
 
 class Row(msgspec.Struct, gc=False, omit_defaults=True):
@@ -133,14 +125,17 @@ class DialogBuilder:
 
     def add_dialog(self, dialog: Dialog) -> None:
         """Take one ready-made dialog. Its limits are its author's: nothing is shortened or cut."""
-        self.end_session()
-        if dialog.text:
+        if not dialog.turns:
             self.messages_read += 1
+            text = harmless(dialog.text).strip()
+            if not text:  # or an answer that should not be given
+                self.dropped["nothing_to_learn"] += 1
+                return
             self.messages_used += 1
             self.texts += 1
             self.conversations += 1
-            self.characters["text"] += len(dialog.text)
-            self.write(Row([], dialog.conversation, text=harmless(dialog.text)))
+            self.characters["text"] += len(text)
+            self.write(Row([], dialog.conversation, text=text))
             return
         self.messages_read += len(dialog.turns)
         used = len(dialog.turns)
@@ -272,16 +267,16 @@ class DialogBuilder:
 
 def turns_as_they_are(dialog: Dialog) -> list[Turn] | None:
     """The turns of a dialog with which nothing is wrong, as nearly all are; None for all others."""
-    if dialog.unlearned or len(dialog.turns) % 2:
+    turns = dialog.turns
+    if len(turns) % 2:
         return None
-    turns = []
     expected = "user"
-    for role, text in dialog.turns:
-        if role != expected or not text or text[0] in " \n\t" or text[-1] in " \n\t":
+    for turn in turns:
+        text = turn.content
+        if turn.role != expected or not text or text[0] in " \n\t" or text[-1] in " \n\t":
             return None
         if not text.isprintable() and _HARMFUL.search(text):
             return None
-        turns.append(Turn(role, text))
         expected = "user" if expected == "assistant" else "assistant"
     return turns
 
@@ -294,18 +289,17 @@ def whole_turns(dialog: Dialog) -> tuple[list[Turn], Counter[str]]:
     turns: list[Turn] = []
     joined: list[int] = []  # messages in each turn
     dropped: Counter[str] = Counter()
-    for number, (role, raw) in enumerate(dialog.turns):
-        text = raw.strip() if raw.isprintable() else harmless(raw).strip()
-        weight = 0 if number in dialog.unlearned else 1
-        if role == TOOL or not text:
-            dropped["tool" if role == TOOL else "empty"] += 1
-        elif role == "assistant" and not any(turn.role == "user" for turn in turns):
+    for said in dialog.turns:
+        text = harmless(said.content).strip()
+        if said.role == TOOL or not text:
+            dropped["tool" if said.role == TOOL else "empty"] += 1
+        elif said.role == "assistant" and not any(turn.role == "user" for turn in turns):
             dropped["before_question"] += 1
-        elif turns and turns[-1].role == role and (role != "assistant" or turns[-1].weight == weight):
+        elif turns and turns[-1].role == said.role and turns[-1].weight == said.weight:
             turns[-1].content += f"\n{text}"
             joined[-1] += 1
         else:
-            turns.append(Turn(role, text, weight if role == "assistant" else 1))
+            turns.append(Turn(said.role, text, said.weight))
             joined.append(1)
     while turns and turns[-1].role != "assistant":
         dropped["unanswered" if turns.pop().role == "user" else "unused_system"] += joined.pop()

@@ -45,7 +45,7 @@ ROW_FORMATS = (
     RowFormat("chatgpt", chatgpt.matches, chatgpt.read),
     RowFormat("vertex", vertex.matches, vertex.read),
     RowFormat("preference", preference.matches, preference.read),
-    RowFormat("messages", messages.matches, messages.read),
+    RowFormat("messages", messages.matches, messages.read, decode_line=messages.decode_line),
     RowFormat("sharegpt", sharegpt.matches, sharegpt.read),
     RowFormat("input_output_text", input_output_text.matches, input_output_text.read),
     RowFormat("prompt_completion", prompt_completion.matches, prompt_completion.read),

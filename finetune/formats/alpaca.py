@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetune.formats.dialog import BadRow, Dialog, describe, wanted_text
+from finetune.formats.dialog import BadRow, Dialog, Turn, describe, wanted_text
 
 QUESTIONS = ("instruction", "question", "query", "вопрос")
 ANSWERS = ("output", "output_text", "response", "answer", "ответ")
@@ -22,14 +22,14 @@ def matches(row: dict[str, Any]) -> bool:
 
 def read(row: dict[str, Any]) -> Dialog:
     """Raises BadRow."""
-    turns = [("system", system)] if isinstance(system := row.get("system"), str) and system else []
+    turns = [Turn("system", system)] if isinstance(system := row.get("system"), str) and system else []
     for pair in row.get("history") or []:
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
             raise BadRow(f'history holds {describe(pair)}, expected ["question", "answer"]')
-        turns += [("user", pair[0]), ("assistant", pair[1])]
+        turns += [Turn("user", pair[0]), Turn("assistant", pair[1])]
     question = wanted_text(row, *QUESTIONS) if any(name in row for name in QUESTIONS) else ""
     more = row.get("input") or ""
     if not isinstance(more, str):
         raise BadRow(f"input is {describe(more)}, expected a text")
     question = "\n".join(part for part in (question, more) if part.strip())
-    return Dialog([*turns, ("user", question), ("assistant", wanted_text(row, *ANSWERS))])
+    return Dialog([*turns, Turn("user", question), Turn("assistant", wanted_text(row, *ANSWERS))])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetune.formats.dialog import TOOL, BadRow, Dialog, describe, text_of_parts
+from finetune.formats.dialog import TOOL, BadRow, Dialog, Turn, describe, text_of_parts
 
 
 def matches(row: dict[str, Any]) -> bool:
@@ -47,7 +47,7 @@ def _last(row: dict[str, Any], nodes: dict[str, Any]) -> str:
     return leaves[-1]
 
 
-def _turn(message: Any) -> tuple[str, str] | None:
+def _turn(message: Any) -> Turn | None:
     """None: nothing that was said, so nothing to count."""
     if not isinstance(message, dict):
         return None
@@ -57,13 +57,13 @@ def _turn(message: Any) -> tuple[str, str] | None:
         return None
     if role == "system":
         text = text_of_parts(content.get("parts")) or ""
-        return ("system", text) if about.get("is_user_system_message") and text else None
+        return Turn("system", text) if about.get("is_user_system_message") and text else None
     kind = content.get("content_type", "text")
     if role == "tool" or (role == "assistant" and message.get("recipient", "all") != "all"):
-        return TOOL, ""
+        return Turn(TOOL, "")
     if role not in ("user", "assistant") or kind not in ("text", "multimodal_text"):
         return None
-    return role, text_of_parts(content.get("parts")) or ""
+    return Turn(role, text_of_parts(content.get("parts")) or "")
 
 
 def _dict(value: Any) -> dict[str, Any]:

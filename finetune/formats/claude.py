@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from finetune.formats.dialog import BadRow, Dialog, describe
+from finetune.formats.dialog import BadRow, Dialog, Turn, describe
 
 ROLES = {"human": "user", "user": "user", "assistant": "assistant", "claude": "assistant"}
 _NOT_SUPPORTED = re.compile(r"```\s*\n?This block is not supported on your current device yet\.\s*\n?```\n*")
@@ -27,7 +27,7 @@ def read(row: dict[str, Any]) -> Dialog:
     for number, message in enumerate(row["chat_messages"], 1):
         if not isinstance(message, dict):
             raise BadRow(f"message {number} is {describe(message)}, expected a sender and a text")
-        turns.append((_role(message, number), _text(message)))
+        turns.append(Turn(_role(message, number), _text(message)))
     uuid = row.get("uuid")
     return Dialog(turns, uuid if isinstance(uuid, str) else "")
 
@@ -41,7 +41,7 @@ def read_turn(row: dict[str, Any]) -> Dialog:
     text = row.get("userInput") or row.get("claudeOutputText") or ""
     if not isinstance(text, str):
         raise BadRow(f"the text is {describe(text)}, expected a text")
-    return Dialog([(_role(row, 1), _cleaned(text))], "0")
+    return Dialog([Turn(_role(row, 1), _cleaned(text))], "0")
 
 
 def _role(message: dict[str, Any], number: int) -> str:

@@ -10,7 +10,7 @@ import string
 from typing import Any
 
 from engines.errors import UserError
-from finetune.formats.dialog import BadRow, Dialog, describe
+from finetune.formats.dialog import BadRow, Dialog, Turn, describe
 from finetune.formats.records import RowFormat
 
 PARTS = ("system", "user", "assistant", "label")
@@ -30,8 +30,8 @@ def column_format(columns: list[str]) -> RowFormat:
 
     def read(row: dict[str, Any]) -> Dialog:
         texts = {part: field_text(row, name) for part, name in mapping.items()}
-        turns = [("system", texts["system"])] if texts.get("system") else []
-        turns += [("user", texts["user"]), ("assistant", texts[answer])]
+        turns = [Turn("system", texts["system"])] if texts.get("system") else []
+        turns += [Turn("user", texts["user"]), Turn("assistant", texts[answer])]
         return Dialog(turns, label=texts.get("label", ""))
 
     return RowFormat("columns", lambda row: True, read)

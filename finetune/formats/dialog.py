@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 TOOL = "tool"  # the role of what a program said or was told; never learned, counted
 
@@ -12,20 +13,25 @@ class BadRow(ValueError):
     """The text says what was found and what was expected."""
 
 
-@dataclass
-class Dialog:
-    """turns: (role, text) with the roles system, user, assistant and tool.
+class Turn(msgspec.Struct, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """One message of a dialog, of the role system, user, assistant or tool. `weight` 0: context, not learned."""
 
-    conversation: what a split keeps together; empty: the row itself.
+    role: str
+    content: str
+    weight: int = 1
+
+
+class Dialog(msgspec.Struct, gc=False):
+    """What a record is read into.
+
+    conversation: what a split keeps together; empty: the record itself.
     text: text to be continued, instead of turns. label: of a classification.
-    unlearned: the numbers of the assistant turns that are context only.
     """
 
-    turns: list[tuple[str, str]] = field(default_factory=list)
+    turns: list[Turn] = []
     conversation: str = ""
     text: str = ""
     label: str = ""
-    unlearned: frozenset[int] = frozenset()
 
 
 def describe(value: Any) -> str:

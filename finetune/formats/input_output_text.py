@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetune.formats.dialog import Dialog, wanted_text
+from finetune.formats.dialog import Dialog, Turn, wanted_text
 
 
 def matches(row: dict[str, Any]) -> bool:
@@ -14,5 +14,7 @@ def matches(row: dict[str, Any]) -> bool:
 def read(row: dict[str, Any]) -> Dialog:
     """Raises BadRow."""
     context = row.get("context")
-    head = [("system", context)] if isinstance(context, str) and context else []
-    return Dialog([*head, ("user", wanted_text(row, "input_text")), ("assistant", wanted_text(row, "output_text"))])
+    head = [Turn("system", context)] if isinstance(context, str) and context else []
+    return Dialog(
+        [*head, Turn("user", wanted_text(row, "input_text")), Turn("assistant", wanted_text(row, "output_text"))]
+    )

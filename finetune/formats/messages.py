@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetune.formats.dialog import TOOL, BadRow, Dialog, describe, text_of_parts
+import msgspec
+
+from finetune.formats.dialog import TOOL, BadRow, Dialog, Turn, describe, text_of_parts
 
 ROLES = {
     "system": "system", "developer": "system", "user": "user", "human": "user",
@@ -19,7 +21,7 @@ ROLES = {
     "tool": TOOL, "function": TOOL, "function_call": TOOL, "function_response": TOOL, "observation": TOOL,
     "ipython": TOOL,
 }  # fmt: skip
-NONE: frozenset[int] = frozenset()
+PLAIN_ROLES = ("user", "assistant", "system")
 EXPECTED = 'expected {"role": "user", "content": "…"}'
 
 
@@ -45,22 +47,12 @@ def read_dialog(row: dict[str, Any], messages: Any) -> Dialog:
     """Raises BadRow."""
     if not isinstance(messages, list):
         raise BadRow(f"found {describe(row)}, expected an object with a list of messages")
-    turns: list[tuple[str, str]] = []
-    unlearned: list[int] = []
-    for number, message in enumerate(messages):
-        if type(message) is dict and len(message) == 2:  # as nearly all are: role and content, and nothing more
-            role, text = message.get("role"), message.get("content")
-            if type(text) is str and (role == "user" or role == "assistant"):
-                turns.append((role, text))
-                continue
-        turns.append(read_turn(message, number + 1))
-        if message.get("weight") == 0:
-            unlearned.append(number)
     given = row.get("conversation")
-    return Dialog(turns, given if isinstance(given, str) else "", unlearned=frozenset(unlearned) if unlearned else NONE)
+    turns = [read_turn(message, number) for number, message in enumerate(messages, 1)]
+    return Dialog(turns, given if isinstance(given, str) else "")
 
 
-def read_turn(message: Any, number: int) -> tuple[str, str]:
+def read_turn(message: Any, number: int) -> Turn:
     """Raises BadRow that names the message by its number."""
     if not isinstance(message, dict):
         raise BadRow(f"message {number} is {describe(message)}, {EXPECTED}")
@@ -71,10 +63,30 @@ def read_turn(message: Any, number: int) -> tuple[str, str]:
     if role is None:
         raise BadRow(f"message {number} has the role {str(name)[:40]!r}, expected system, user or assistant")
     text = text_of_parts(message.get("content", message.get("value")))
-    if message.get("tool_calls") or message.get("function_call"):
-        return (role, text) if text else (TOOL, "")
+    if not text and (role == TOOL or message.get("tool_calls") or message.get("function_call")):
+        return Turn(TOOL, "")
     if text is None:
-        if role == TOOL:
-            return TOOL, ""
         raise BadRow(f"message {number} has no text, found {describe(message)}, {EXPECTED}")
-    return role, text
+    return Turn(role, text, 0 if message.get("weight") == 0 and role == "assistant" else 1)
+
+
+class PlainRow(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A row with nothing in it but what is used, as nearly all are."""
+
+    messages: list[Turn]
+    conversation: str = ""
+
+
+_decode = msgspec.json.Decoder(PlainRow).decode
+
+
+def decode_line(line: bytes) -> Dialog | None:
+    """The dialog of a line of JSON, if it is a plain row: several times faster than `read`, which reads all others."""
+    try:
+        row = _decode(line)
+    except (ValueError, RecursionError):
+        return None
+    for turn in row.messages:
+        if turn.role not in PLAIN_ROLES or turn.weight not in (0, 1):
+            return None
+    return Dialog(row.messages, row.conversation) if row.messages else None

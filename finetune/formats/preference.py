@@ -29,7 +29,7 @@ def read(row: dict[str, Any]) -> Dialog:
         chosen = as_turns(row["chosen"], "assistant", "chosen")
         if prompt and chosen[: len(prompt)] == prompt:  # some repeat the prompt in both answers
             prompt = []
-        if not prompt and not any(role == "user" for role, _ in chosen):
+        if not prompt and not any(turn.role == "user" for turn in chosen):
             raise BadRow(f"found {describe(row)}, expected a prompt")
         return Dialog(prompt + chosen)
     if not row["label"]:

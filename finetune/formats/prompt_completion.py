@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetune.formats.dialog import BadRow, Dialog, describe
+from finetune.formats.dialog import BadRow, Dialog, Turn, describe
 from finetune.formats.messages import read_turn
 
 COMPLETIONS = ("completion", "response", "output", "answer")
@@ -26,10 +26,10 @@ def read(row: dict[str, Any]) -> Dialog:
     return Dialog(as_turns(row["prompt"], "user", "prompt") + as_turns(row[name], "assistant", name))
 
 
-def as_turns(value: Any, role: str, name: str) -> list[tuple[str, str]]:
+def as_turns(value: Any, role: str, name: str) -> list[Turn]:
     """A text as one turn of `role`, or a list of messages as it is. Raises BadRow."""
     if isinstance(value, str):
-        return [(role, value)]
+        return [Turn(role, value)]
     if isinstance(value, dict):
         value = [value]
     if isinstance(value, list):

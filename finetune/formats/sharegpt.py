@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetune.formats.dialog import Dialog
+from finetune.formats.dialog import Dialog, Turn
 from finetune.formats.messages import looks_like_turns, read_dialog
 
 
@@ -16,7 +16,6 @@ def read(row: dict[str, Any]) -> Dialog:
     """Raises BadRow."""
     dialog = read_dialog(row, row.get("conversations"))
     system = row.get("system")
-    if isinstance(system, str) and system and not (dialog.turns and dialog.turns[0][0] == "system"):
-        dialog.turns.insert(0, ("system", system))
-        dialog.unlearned = frozenset(number + 1 for number in dialog.unlearned)
+    if isinstance(system, str) and system and not (dialog.turns and dialog.turns[0].role == "system"):
+        dialog.turns.insert(0, Turn("system", system))
     return dialog

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetune.formats.dialog import BadRow, Dialog, describe, wanted_text
+from finetune.formats.dialog import BadRow, Dialog, Turn, describe, wanted_text
 
 LABELS = ("label", "category", "class")
 
@@ -19,4 +19,4 @@ def read(row: dict[str, Any]) -> Dialog:
     if label is None or isinstance(label, (dict, list)):
         raise BadRow(f"label is {describe(label)}, expected a text or a number")
     name = str(label).lower() if isinstance(label, bool) else str(label)
-    return Dialog([("user", wanted_text(row, "text")), ("assistant", name)], label=name)
+    return Dialog([Turn("user", wanted_text(row, "text")), Turn("assistant", name)], label=name)

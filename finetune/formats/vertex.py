@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetune.formats.dialog import TOOL, BadRow, Dialog, describe, text_of_parts
+from finetune.formats.dialog import TOOL, BadRow, Dialog, Turn, describe, text_of_parts
 
 ROLES = {"user": "user", "model": "assistant", "assistant": "assistant", "system": "system", "function": TOOL}
 
@@ -21,7 +21,7 @@ def read(row: dict[str, Any]) -> Dialog:
     """Raises BadRow."""
     system = row.get("systemInstruction", row.get("system_instruction"))
     text = text_of_parts(system.get("parts")) if isinstance(system, dict) else system
-    turns = [("system", text)] if isinstance(text, str) and text else []
+    turns = [Turn("system", text)] if isinstance(text, str) and text else []
     for number, content in enumerate(row["contents"], 1):
         if not isinstance(content, dict) or not isinstance(content.get("parts"), list):
             raise BadRow(
@@ -31,5 +31,5 @@ def read(row: dict[str, Any]) -> Dialog:
         if role is None:
             raise BadRow(f"content {number} has the role {str(content.get('role'))[:40]!r}, expected user or model")
         text = text_of_parts(content["parts"]) or ""
-        turns.append((role, text) if text else (TOOL, ""))
+        turns.append(Turn(role, text) if text else Turn(TOOL, ""))
     return Dialog(turns)

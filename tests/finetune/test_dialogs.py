@@ -13,7 +13,7 @@ from telegram_exports import message as export_message
 from engines.config import PrepareConfig
 from finetune import dialogs
 from finetune.dialogs import DialogBuilder, Row, first_sentences, harmless
-from finetune.formats.dialog import Dialog
+from finetune.formats.dialog import Dialog, Turn
 from finetune.formats.telegram_message import AnyMessage, Chat, Service, Unsupported
 
 Dialogs = list[tuple[str, list[tuple[str, str]]]]
@@ -216,11 +216,9 @@ def test_ready_made_dialogs() -> None:
         ("assistant", "a"),
     ]
     rest = [("user", "r"), ("assistant", ""), ("assistant", "b"), ("user", "last")]
-    builder.add_dialog(Dialog([*answered, *rest], "key"))
-    builder.add_dialog(Dialog([("system", "only")], "other"))
-    builder.add_dialog(
-        Dialog([("user", "q"), ("assistant", "no"), ("assistant", "yes")], "k", unlearned=frozenset({1}))
-    )
+    builder.add_dialog(Dialog([Turn(*turn) for turn in [*answered, *rest]], "key"))
+    builder.add_dialog(Dialog([Turn("system", "only")], "other"))
+    builder.add_dialog(Dialog([Turn("user", "q"), Turn("assistant", "no", 0), Turn("assistant", "yes")], "k"))
     assert [row.conversation for row in rows] == ["key", "k"]
     assert [turn.content for turn in rows[0].messages] == ["be\nbrief", "q\nq2", "a", "r", "b"]
     assert [(turn.content, turn.weight) for turn in rows[1].messages] == [("q", 1), ("no", 0), ("yes", 1)]

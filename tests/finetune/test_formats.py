@@ -10,10 +10,15 @@ from telegram_exports import LAYOUTS, account, chat, dialog, write
 
 from engines.errors import UserError
 from finetune.formats import ROW_FORMATS, detect
+from finetune.formats.dialog import Dialog
 from finetune.formats.records import Layout, Rows
 
 GOOD = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
 TURNS = [("user", "q"), ("assistant", "a")]
+
+
+def said(dialog: Dialog) -> list[tuple[str, str]]:
+    return [(turn.role, turn.content) for turn in dialog.turns]
 
 
 def rows_in(path: Path) -> Rows:
@@ -40,10 +45,10 @@ def test_shapes(tmp_path: Path, row: dict[str, object], start: bytes) -> None:
     path = lines(tmp_path / "data.txt", row, "", row, start=start)
     name = "sharegpt" if "conversations" in row else "messages"
     assert detect(path).name == name
-    assert [dialog_.turns for dialog_ in rows_in(path).dialogs()] == [TURNS, TURNS]
+    assert [said(dialog_) for dialog_ in rows_in(path).dialogs()] == [TURNS, TURNS]
     array = lines(tmp_path / "data.jsonl", [row, row], start=start)
     assert detect(array).name == name
-    assert [(item.turns, item.conversation) for item in rows_in(array).dialogs()] == [(TURNS, "0/1"), (TURNS, "0/2")]
+    assert [(said(item), item.conversation) for item in rows_in(array).dialogs()] == [(TURNS, "0/1"), (TURNS, "0/2")]
     pretty = tmp_path / "pretty.json"
     pretty.write_text(json.dumps([row] * 3, indent=2))
     assert detect(pretty).name == name

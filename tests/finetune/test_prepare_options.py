@@ -1,4 +1,4 @@
-"""Modes, splits, filters, folders and archives, as runs of the real script. Whatever is asked for, the counts add up."""
+"""Modes, splits, filters, folders and archives, as runs of the real script. The counts always add up."""
 
 from __future__ import annotations
 
@@ -45,8 +45,16 @@ def prepared(tmp_path: Path, source: Path, **config: Any) -> tuple[list[dict[str
     return rows, report
 
 
-@pytest.mark.parametrize("config", [{}, {"mode": "instruct"}, {"mode": "conversational", "window_turns": 4},
-                                    {"drop_duplicates": True, "min_tokens": 30}, {"redact": True, "split": 0.2}])  # fmt: skip
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"mode": "instruct"},
+        {"mode": "conversational", "window_turns": 4},
+        {"drop_duplicates": True, "min_tokens": 30},
+        {"redact": True, "split": 0.2},
+    ],
+)
 def test_counts_add_up_on_the_sample(tmp_path: Path, config: dict[str, Any]) -> None:
     rows, report = prepared(tmp_path, SAMPLE, **config)
     assert len(rows) > 50
@@ -185,6 +193,12 @@ def test_strict_fails_where_the_default_counts(tmp_path: Path) -> None:
     assert report["records"] == 3 and report["lost"] == 1
     assert report["problems"] == ["line 2: instruction is a number, expected a text"]
     assert "line 2: instruction is a number" in refused(tmp_path, source, {"strict": True})["cause"]
+
+
+def test_rows_with_nothing_to_learn_are_counted(tmp_path: Path) -> None:
+    bad = {"prompt": "q", "completion": "no", "label": False}
+    rows, report = prepared(tmp_path, write_rows(tmp_path / "rows", bad, {**bad, "label": True}, bad))
+    assert len(rows) == 1 and report["dropped"] == {"nothing_to_learn": 2} and report["records"] == 3
 
 
 def test_a_system_prompt_with_contact_and_date(tmp_path: Path) -> None:

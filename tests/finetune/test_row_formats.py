@@ -12,12 +12,16 @@ from hypothesis import strategies as st
 
 from finetune.formats import ROW_FORMATS, detect, recognise
 from finetune.formats.column_map import column_format, template_format
-from finetune.formats.dialog import BadRow
+from finetune.formats.dialog import BadRow, Dialog
 from finetune.formats.records import Layout, Rows
 
 TURNS = [("user", "q"), ("assistant", "a")]
 ASKED = {"role": "user", "content": "q"}
 ANSWERED = {"role": "assistant", "content": "a"}
+
+
+def said(dialog: Dialog) -> list[tuple[str, str]]:
+    return [(turn.role, turn.content) for turn in dialog.turns]
 
 
 def tree() -> dict[str, Any]:
@@ -107,7 +111,7 @@ def test_formats_in_every_layout(
     found = detect(path)
     assert found.name == name
     rows = Rows(path, ROW_FORMATS, found.layout)
-    assert [dialog.turns for dialog in rows.dialogs()] == [turns] * 3
+    assert [said(dialog) for dialog in rows.dialogs()] == [turns] * 3
     assert (rows.good, rows.bad, rows.shapes) == (3, 0, {name: 3})
 
 
@@ -115,7 +119,7 @@ def test_text_is_text(tmp_path: Path) -> None:
     path = tmp_path / "t"
     path.write_text('{"text": "Once upon a time."}\n' * 2)
     assert detect(path).name == "text"
-    assert [(item.turns, item.text) for item in Rows(path, ROW_FORMATS).dialogs()] == [([], "Once upon a time.")] * 2
+    assert [(said(item), item.text) for item in Rows(path, ROW_FORMATS).dialogs()] == [([], "Once upon a time.")] * 2
 
 
 def test_the_older_claude_export_is_one_conversation(tmp_path: Path) -> None:
@@ -124,7 +128,7 @@ def test_the_older_claude_export_is_one_conversation(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     path.write_text(json.dumps(rows * 2))
     assert detect(path).name == "claude"
-    assert [item.turns for item in Rows(path, ROW_FORMATS).dialogs()] == [TURNS * 2]
+    assert [said(item) for item in Rows(path, ROW_FORMATS).dialogs()] == [TURNS * 2]
 
 
 def test_a_record_larger_than_the_head_is_recognised(tmp_path: Path) -> None:
@@ -143,15 +147,15 @@ def test_tools_and_weights() -> None:
     form = recognise(row)
     assert form is not None
     dialog = form.read(row)
-    assert dialog.turns == [("user", "q"), ("tool", ""), ("tool", "42"), ("assistant", "a"), *TURNS]
-    assert dialog.unlearned == {3}
+    assert said(dialog) == [("user", "q"), ("tool", ""), ("tool", "42"), ("assistant", "a"), *TURNS]
+    assert [turn.weight for turn in dialog.turns] == [1, 1, 1, 0, 1, 1]
 
 
 def test_mixed_files_and_trailing_commas(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     path.write_text('{"prompt": "q", "completion": "a"},\n{"instruction": "q", "output": "a"}\n{"x": 1}\n')
     rows = Rows(path, ROW_FORMATS, Layout("lines"))
-    assert [item.turns for item in rows.dialogs()] == [TURNS, TURNS]
+    assert [said(item) for item in rows.dialogs()] == [TURNS, TURNS]
     assert rows.shapes == {"prompt_completion": 1, "alpaca": 1}
     assert (rows.repaired, rows.bad) == (1, 1)
     assert rows.problems == ["line 3: found {x}, expected alpaca"]
@@ -160,7 +164,7 @@ def test_mixed_files_and_trailing_commas(tmp_path: Path) -> None:
 def test_columns_and_templates() -> None:
     row = {"q": "Why?", "a": 7, "s": "Be brief."}
     dialog = column_format(["system=s", "user=Q", "assistant=a"]).read(row)
-    assert dialog.turns == [("system", "Be brief."), ("user", "Why?"), ("assistant", "7")]
+    assert said(dialog) == [("system", "Be brief."), ("user", "Why?"), ("assistant", "7")]
     assert (
         template_format("### Question: {q} ### Answer: {a} {{}}").read(row).text
         == "### Question: Why? ### Answer: 7 {}"
@@ -191,5 +195,5 @@ def test_no_record_breaks_a_reader(value: Any) -> None:
     except BadRow as problem:
         assert str(problem)
         return
-    assert all(role in ("system", "user", "assistant", "tool") and isinstance(text, str) for role, text in dialog.turns)
+    assert all(role in ("system", "user", "assistant", "tool") and isinstance(text, str) for role, text in said(dialog))
     assert isinstance(dialog.text, str) and isinstance(dialog.label, str) and isinstance(dialog.conversation, str)
