@@ -32,7 +32,7 @@ cli = App(
     help_format="plaintext",
     default_parameter=Parameter(negative_iterable=()),
 )
-cli.command("ftui.commands.llm:llm", name="llm")
+cli.command("ftui.commands.generate:llm", name="llm")
 cli.command("ftui.commands.adapters:adapters", name="adapters")
 cli.command("ftui.commands.runs:runs", name="runs")
 cli.command("ftui.commands.data:data", name="data")

@@ -196,9 +196,25 @@ def statistics(dataset: Dataset) -> Content:
     if owner.get("name"):
         lines.append(_line("owner", str(owner["name"])))
     lines.append(_line("left out", _dropped(report.get("dropped"))))
+    lines += _refined(report)
     fixed = f"{_number(report, 'repaired')} repaired, {_number(report, 'lost')} lost, "
     lines.append(_line("mended", f"{fixed}{_number(report, 'shortened')} shortened"))
     return Content("\n").join(lines)
+
+
+def _refined(report: dict[str, Any]) -> list[Content]:
+    """What was asked for beyond the plain conversion: tokens, filters, redaction, a split."""
+    rows, split = report.get("rows") or {}, report.get("split")
+    lines = []
+    if report.get("estimated_tokens"):
+        lines.append(_line("rows", f"{_number(rows, 'written')}, about {_number(report, 'estimated_tokens')} tokens"))
+    if rows.get("left_out"):
+        lines.append(_line("filtered", _dropped(rows["left_out"])))
+    if report.get("redacted"):
+        lines.append(_line("redacted", _dropped(report["redacted"])))
+    if split:
+        lines.append(_line("split", f"{_number(split, 'train')} to train on, {_number(split, 'eval')} held out"))
+    return lines
 
 
 def _line(label: str, text: str) -> Content:
