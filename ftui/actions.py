@@ -153,7 +153,7 @@ class Action:
 ACTIONS = (
     Action("llm", "1", "Language model", "LLM", footer=("tts",)),
     Action("tts", "2", "Voice", "Voice"),
-    Action("open", "o", "Open a chat export or a dataset file", "Open", LLM, ("dataset",), _open),
+    Action("open", "o", "Open chats, a dataset file or a folder", "Open", LLM, ("dataset",), _open),
     Action("demo", "D", "Run the demo: a small training on a sample chat", "Demo", LLM, ("dataset",), _demo),
     Action("preset", "p", "Choose a preset", "Preset", LLM, ("params",), _launch),
     Action("edit", "enter", "Edit the parameter", "Edit", ("params",), ("params",)),

@@ -39,6 +39,10 @@ def prepare(home: Path, source: Path, name: str, values: dict[str, Any]) -> str:
     return _join(["ftui", "llm", "prepare", str(source), "--name", name, *flags(values)], home)
 
 
+def generate(home: Path, project: Path, name: str, values: dict[str, Any]) -> str:
+    return _join(["ftui", "llm", "generate", "--from-project", str(project), "--name", name, *flags(values)], home)
+
+
 def _join(words: list[str], home: Path) -> str:
     where = [] if home == default_home() else ["--home", str(home)]
     return shlex.join([*words, *where])

@@ -18,6 +18,18 @@ def delete(what: str, name: str, consequence: str) -> Question:
     )
 
 
+def folder(name: str) -> Question:
+    """Asks what a folder is; answers files or project."""
+    return Question(
+        "A folder",
+        Content.assemble("What is in ", (clean_line(name), "bold"), "?\n"),
+        [
+            ("f", "Files: chats, tables and datasets, each of which is read", "files"),
+            ("p", "A project: questions are made from its documents, FAQ and code", "project"),
+        ],
+    )
+
+
 def leave(run: str) -> Question:
     """Asks what shall become of a training when the app is left; answers detach, stop or cancel."""
     return Question(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from textual.content import Content
 
@@ -17,7 +17,7 @@ from ftui.screens import confirm
 from ftui.screens.dialog import TextDialog
 
 if TYPE_CHECKING:
-    from engines.config import PrepareConfig
+    from engines.config import GenerateConfig, JobConfig
     from engines.llm import LLMEngine
     from ftui.app import FtuiApp
     from ftui.screens.llm import LLMScreen
@@ -70,17 +70,41 @@ class Jobs:
         self.screen.app.push_screen(OpenFileScreen(Path.cwd()), self._file_chosen)
 
     def _file_chosen(self, path: Path | None) -> None:
+        from engines.config import GenerateConfig, PrepareConfig
+
+        if path is None:
+            return
+        if not path.is_dir():
+            self._ask_parameters(path, PrepareConfig)
+            return
+
+        def answered(answer: str | None) -> None:
+            if answer is not None:
+                self._ask_parameters(path, GenerateConfig if answer == "project" else PrepareConfig)
+
+        self.screen.app.push_screen(confirm.folder(path.name), answered)
+
+    def _ask_parameters(self, path: Path, model: type[JobConfig]) -> None:
         from ftui.screens.prepare import PrepareScreen
 
-        if path is not None:
-            taken = set(self.screen.dataset_panel.datasets)
-            name = self.engine.dataset_name(path)
-            self.screen.app.push_screen(PrepareScreen(self.ftui.workspace.home, path, name, taken), self._prepare)
+        taken = set(self.screen.dataset_panel.datasets)
+        screen = PrepareScreen(self.ftui.workspace.home, path, self.engine.dataset_name(path), taken, model)
+        self.screen.app.push_screen(screen, self._prepare)
 
-    def _prepare(self, wish: tuple[Path, str, PrepareConfig] | None) -> None:
-        if wish is not None:
-            path, name, config = wish
-            self._launch("Opening", lambda: self.engine.prepare(path, config, name=name), self._preparing)
+    def _prepare(self, wish: tuple[Path, str, JobConfig] | None) -> None:
+        from engines.config import PrepareConfig
+        from engines.generate import generate
+
+        if wish is None:
+            return
+        path, name, config = wish
+
+        def work() -> Run:
+            if isinstance(config, PrepareConfig):
+                return self.engine.prepare(path, config, name=name)
+            return generate(self.engine, path, cast("GenerateConfig", config), name=name)
+
+        self._launch("Opening", work, self._preparing)
 
     def _preparing(self, run: Run) -> None:
         self.screen.go_to("dataset")

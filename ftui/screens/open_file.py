@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ftui.app import FtuiApp
 
 SHOWN = 200
-HINT = "Type a path. tab completes it, up and down choose, enter opens. Telegram Desktop writes result.json."
+HINT = "Type a path. tab completes it, up and down choose, enter opens; ctrl+s takes the whole folder."
 Entry = tuple[str, bool, int]  # name, is it a folder, bytes
 
 
@@ -45,10 +45,11 @@ def list_folder(folder: Path, beginning: str) -> list[Entry]:
 
 
 class OpenFileScreen(Dialog[Path]):
-    """Answers with the path of a file."""
+    """Answers with the path of a file, or of a folder that is to be taken as a whole."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "complete", show=False, priority=True),
+        Binding("ctrl+s", "take_folder", show=False, priority=True),
         Binding("down", "move('cursor_down')", show=False, priority=True),
         Binding("up", "move('cursor_up')", show=False, priority=True),
     ]
@@ -64,7 +65,7 @@ class OpenFileScreen(Dialog[Path]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box") as box:
-            box.border_title = Content("Open a chat export or a dataset file")
+            box.border_title = Content("Open chats, a dataset file, or a folder")
             box.border_subtitle = Content("esc cancels")
             yield Input(f"{self.folder}/", id="path", select_on_focus=False)
             yield Static(HINT, id="hint", markup=False)
@@ -121,6 +122,13 @@ class OpenFileScreen(Dialog[Path]):
             common = _common_beginning([name for name, _, _ in self.entries])
             if len(common) > len(self._split()[1]):
                 self._put(common, False)
+
+    def action_take_folder(self) -> None:
+        folder, rest = self._split()
+        if (folder / rest).is_dir():
+            self.dismiss(folder / rest)
+        else:
+            self.query_one("#hint", Static).update(Content.styled("✗ this is no folder", "$text-error"))
 
     @on(Input.Submitted)
     def _entered(self, event: Input.Submitted) -> None:

@@ -12,7 +12,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from engines.config import PrepareConfig
+from engines.config import JobConfig, PrepareConfig
 from engines.errors import UserError
 from engines.workspace import check_name
 from ftui import command_line
@@ -25,8 +25,8 @@ NAME = FieldSpec("name", "Name", "What the dataset is called in the workspace", 
 KEYS = "j and k move, enter edits, s starts, esc cancels"
 
 
-class PrepareScreen(Dialog[tuple[Path, str, PrepareConfig]]):
-    """Answers with the path, the dataset's name and the parameters."""
+class PrepareScreen(Dialog[tuple[Path, str, JobConfig]]):
+    """Answers with the path, the dataset's name and the parameters: of `model`, which tells what the path is."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(keys, action, show=False, priority=True)
@@ -42,12 +42,13 @@ class PrepareScreen(Dialog[tuple[Path, str, PrepareConfig]]):
     PrepareScreen #prepare-command { height: auto; max-height: 5; padding: 0 1; }
     """
 
-    def __init__(self, home: Path, path: Path, name: str, taken: set[str]):
+    def __init__(self, home: Path, path: Path, name: str, taken: set[str], model: type[JobConfig] = PrepareConfig):
         super().__init__()
         self.home = home
         self.path = path
         self.taken = taken
-        self.form = ConfigForm(PrepareConfig, PrepareConfig(), {NAME: name})
+        self.model = model
+        self.form = ConfigForm(model, model(), {NAME: name})
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box") as box:
@@ -94,7 +95,8 @@ class PrepareScreen(Dialog[tuple[Path, str, PrepareConfig]]):
         return key is None or not is_typed(self.focused, key)
 
     def command(self) -> str:
-        return command_line.prepare(self.home, self.path, self.dataset_name, self.form.differences)
+        words = command_line.prepare if self.model is PrepareConfig else command_line.generate
+        return words(self.home, self.path, self.dataset_name, self.form.differences)
 
     def action_start(self) -> None:
         config = self.form.config

@@ -189,8 +189,10 @@ def statistics(dataset: Dataset) -> Content:
     if not report:
         return Content.styled(f"{size(dataset.size)}; made elsewhere, so nothing was counted", "$foreground-muted")
     owner = report.get("owner") or {}
-    lines = [
-        _line("dialogs", f"{_number(report, 'dialogs')} with {_number(report, 'turns')} turns"),
+    lines = [_line("dialogs", f"{_number(report, 'dialogs')} with {_number(report, 'turns')} turns")]
+    if "kinds" in report:
+        return Content("\n").join([*lines, *_made_of_project(report)])
+    lines += [
         _line("from", f"{_number(report, 'conversations')} conversations, {_number(report, 'messages_read')} messages"),
     ]
     if owner.get("name"):
@@ -200,6 +202,17 @@ def statistics(dataset: Dataset) -> Content:
     fixed = f"{_number(report, 'repaired')} repaired, {_number(report, 'lost')} lost, "
     lines.append(_line("mended", f"{fixed}{_number(report, 'shortened')} shortened"))
     return Content("\n").join(lines)
+
+
+def _made_of_project(report: dict[str, Any]) -> list[Content]:
+    """Where the dialogs of a project come from."""
+    kinds = {kind: figures.get("written") for kind, figures in report["kinds"].items()}
+    files = report.get("files") or {}
+    return [
+        _line("made of", _dropped(kinds)),
+        _line("files", f"{_number(files, 'read')} read of {_number(files, 'found')}"),
+        _line("left out", _dropped(report.get("dropped"))),
+    ]
 
 
 def _refined(report: dict[str, Any]) -> list[Content]:

@@ -110,3 +110,23 @@ async def test_m_shows_what_is_learned(engine: LLMEngine, embedded_model: Path) 
         await ui.until(lambda: ui.shows("What is learned", "<|im_start|>assistant", "learned", "tokens"), 60)
         await ui.press("escape")
         await ui.until(lambda: not ui.shows("<|im_start|>assistant"))
+
+
+async def test_a_folder_is_read_as_a_project(engine: LLMEngine, tmp_path: Path) -> None:
+    project = tmp_path / "shop"
+    project.mkdir()
+    answer = "Write to us within two weeks, and send the goods back to the address on the box."
+    (project / "faq.md").write_text(f"# Questions\n\n## How do I return goods?\n\n{answer}\n")
+    async with opened(engine) as ui:
+        await ui.press("o")
+        await ui.until(lambda: isinstance(ui.app.screen, OpenFileScreen) and ui.app.focused)
+        await ui.type(str(project))
+        await ui.press("ctrl+s")
+        await ui.until(lambda: ui.shows("What is in shop?"))
+        await ui.press("p")
+        await ui.until(lambda: ui.shows("ftui llm generate --from-project", "Documents"))
+        await ui.press("s")
+        await ui.until(lambda: ui.screen.facts().dataset == "shop" and not ui.screen.facts().preparing, 30)
+        await ui.until(lambda: ui.shows("made of", "escalation", "1 faq", "read of"))
+        first = engine.datasets.preview(engine.datasets.get("shop"), 0, 50)
+        assert any(answer in turn["content"] for dialog in first for turn in dialog)
