@@ -53,9 +53,7 @@ class Refiner:
             self._write(row)
             return
         if self.redactor is not None:
-            row.text = self.redactor.redact(row.text) if row.text else ""
-            for turn in row.messages:
-                turn.content = self.redactor.redact(turn.content)
+            self._redact(row)
         reason = self.filters.reason(row) if self.filters is not None else None
         if reason is not None:
             self.left_out[reason] += 1
@@ -64,6 +62,13 @@ class Refiner:
         for part in rows_of(row, self.config.mode, self.config.window_turns):  # the windows of a dialog are much alike
             self.windowed += 1
             self._write(part)
+
+    def _redact(self, row: Row) -> None:
+        if self.redactor.finds_nothing([row.text, *[turn.content for turn in row.messages]]):
+            return
+        row.text = self.redactor.redact(row.text)
+        for turn in row.messages:
+            turn.content = self.redactor.redact(turn.content)
 
     def _write(self, row: Row) -> None:
         if self.written % self._stride == 0:

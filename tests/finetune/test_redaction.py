@@ -206,6 +206,14 @@ def test_the_prefilter_changes_nothing(text: str) -> None:
     assert WITH.counts == WITHOUT.counts
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.lists(damaged_texts(), max_size=4))
+def test_one_look_at_several_texts_misses_nothing(texts: list[str]) -> None:
+    if WITH.finds_nothing(texts):
+        assert [WITHOUT.redact(text) for text in texts] == texts
+    assert WITH.finds_nothing(["nothing here", "и здесь тоже"])
+
+
 @pytest.mark.parametrize("number", range(len(RULES)))
 def test_every_gate_opens_for_what_its_rule_finds(number: int) -> None:
     """Rule by rule, and in all upper and lower case: in a whole text one gate may stand in for another."""
