@@ -11,7 +11,6 @@ is counted by reason, in messages: those read are those used plus those dropped.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -20,17 +19,15 @@ from typing import Any
 import msgspec
 
 from engines.config import PrepareConfig
-from finetune.formats.dialog import TOOL, Dialog, Turn
+from finetune.formats.dialog import Dialog, Turn
 from finetune.formats.telegram_message import Batch, Chat, Message, Service
+from finetune.plain_text import first_sentences, harmless
+from finetune.ready_dialogs import turns_as_they_are, whole_turns
 
 PERSONAL_CHATS = frozenset({"personal_chat"})
 GROUP_CHATS = frozenset({"private_group", "private_supergroup", "public_supergroup"})
 MAX_TURN_MESSAGES = 1000  # keeps memory bounded in a group that talks for weeks without a pause
 NAMELESS = "Deleted account"
-
-_HARMFUL = re.compile("\r\n|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_BREAKS = ("\r\n", "\r", "\x0b", "\x0c", "\x85")
-_SENTENCE_END = re.compile(r"(?:[.!?…。！？]+[\"'»”’)\]]*(?=\s|$)|(?=\n))")
 
 
 class Row(msgspec.Struct, gc=False, omit_defaults=True):
@@ -265,67 +262,6 @@ class DialogBuilder:
         self._turn_messages = 0
 
 
-def turns_as_they_are(dialog: Dialog) -> list[Turn] | None:
-    """The turns of a dialog with which nothing is wrong, as nearly all are; None for all others."""
-    turns = dialog.turns
-    if len(turns) % 2:
-        return None
-    expected = "user"
-    for turn in turns:
-        text = turn.content
-        if turn.role != expected or not text or text[0] in " \n\t" or text[-1] in " \n\t":
-            return None
-        if not text.isprintable() and _HARMFUL.search(text):
-            return None
-        expected = "user" if expected == "assistant" else "assistant"
-    return turns
-
-
-def whole_turns(dialog: Dialog) -> tuple[list[Turn], Counter[str]]:
-    """The turns of a ready-made dialog, from a question to an answer, and what was left out, by reason.
-
-    Turns of one role that follow each other are joined, unless only one of them is learned.
-    """
-    turns: list[Turn] = []
-    joined: list[int] = []  # messages in each turn
-    dropped: Counter[str] = Counter()
-    for said in dialog.turns:
-        text = harmless(said.content).strip()
-        if said.role == TOOL or not text:
-            dropped["tool" if said.role == TOOL else "empty"] += 1
-        elif said.role == "assistant" and not any(turn.role == "user" for turn in turns):
-            dropped["before_question"] += 1
-        elif turns and turns[-1].role == said.role and turns[-1].weight == said.weight:
-            turns[-1].content += f"\n{text}"
-            joined[-1] += 1
-        else:
-            turns.append(Turn(said.role, text, said.weight))
-            joined.append(1)
-    while turns and turns[-1].role != "assistant":
-        dropped["unanswered" if turns.pop().role == "user" else "unused_system"] += joined.pop()
-    return turns, dropped
-
-
 def speaker_name(name: str | None) -> str:
     """A name on one line."""
     return " ".join(harmless(name or "").split()) or NAMELESS
-
-
-def harmless(text: str) -> str:
-    """Without control characters; vertical tabs and the like become line breaks, half surrogate pairs U+FFFD."""
-    return _HARMFUL.sub(_harmless_character, text)
-
-
-def _harmless_character(found: re.Match[str]) -> str:
-    if found[0] in _BREAKS:
-        return "\n"
-    return "\ufffd" if found[0] >= "\ud800" else ""
-
-
-def first_sentences(text: str, limit: int) -> str:
-    """As many whole sentences or lines of `text` as fit into `limit` characters; empty if none does."""
-    end = 0
-    for found in _SENTENCE_END.finditer(text, 0, limit + 1):
-        if found.end() <= limit:
-            end = found.end()
-    return text[:end].rstrip()

@@ -17,12 +17,12 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from engines.config import TrainConfig, load
 from engines.errors import UserError
 from engines.events import emit
 from engines.run_protocol import run_script, stop_requested, write_result
 from finetune import base_model, rows
 from finetune.generate import answer
-from finetune.train import read_config
 
 
 def mean_loss(model: Any, encoded: rows.Encoded, title: str) -> float:
@@ -62,7 +62,7 @@ def load_adapter(model: Any, folder: Path) -> Any:
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
-    config = read_config(arguments.config)
+    config = load(TrainConfig, arguments.config)
     device = base_model.choose_device(config.device)
     base_model.set_threads()
     precision = base_model.choose_precision(config.precision, device)

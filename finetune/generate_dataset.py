@@ -23,14 +23,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from engines import statefiles
-from engines.config import GenerateConfig, build
+from engines.config import GenerateConfig, load
 from engines.errors import UserError
 from engines.events import emit
 from engines.run_protocol import run_script, stop_requested, write_result
-from finetune.dialogs import Row, Turn, harmless
+from finetune.dialogs import Row, Turn
+from finetune.plain_text import harmless
 from finetune.prepare_dataset import check_output, explain, report_path
 from finetune.project import SOURCES
 from finetune.project.context import Context
@@ -227,16 +226,8 @@ def nothing_found(project: Path, selection: Selection, context: Context) -> User
 
 
 def read_config(path: Path | None) -> GenerateConfig:
-    """Raises UserError for a file that is not JSON, and for parameters that do not fit together."""
-    if path is None:
-        return GenerateConfig()
-    try:
-        values = msgspec.json.decode(path.read_bytes())
-    except ValueError:
-        values = None
-    if not isinstance(values, dict):
-        raise UserError("usage", f"{path.name} is not a JSON object with parameters", "Correct the file.")
-    config = build(GenerateConfig, values)
+    """Raises UserError for parameters that are none, out of bounds, or do not fit together."""
+    config = load(GenerateConfig, path)
     if config.endpoint and not config.endpoint_model:
         raise UserError("usage", "the endpoint's model is not named", "Set endpoint_model.")
     return config

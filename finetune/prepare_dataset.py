@@ -21,10 +21,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from engines import statefiles
-from engines.config import PrepareConfig, build
+from engines.config import PrepareConfig, load
 from engines.errors import UserError
 from engines.events import emit
 from engines.run_protocol import run_script, write_result
@@ -88,16 +86,8 @@ def report_path(output: Path) -> Path:
 
 
 def read_config(path: Path | None) -> PrepareConfig:
-    """Raises UserError for a file that is not JSON, and for parameters out of bounds."""
-    if path is None:
-        return PrepareConfig()
-    try:
-        values = msgspec.json.decode(path.read_bytes())
-    except ValueError:
-        values = None
-    if not isinstance(values, dict):
-        raise UserError("usage", f"{path.name} is not a JSON object with parameters", "Correct the file.")
-    config = build(PrepareConfig, values)
+    """Raises UserError for parameters that are none, out of bounds, or do not fit together."""
+    config = load(PrepareConfig, path)
     if config.min_dialog_messages > config.max_dialog_length // 2 * 2:
         raise UserError(
             "usage",

@@ -12,7 +12,6 @@ adapter appears at ADAPTER_DIR/final whole or not at all.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from engines import statefiles
-from engines.config import TrainConfig, build
+from engines.config import TrainConfig, load
 from engines.errors import UserError
 from engines.estimate import check_steps, optimizer_steps
 from engines.events import emit
@@ -28,13 +27,6 @@ from engines.run_protocol import run_script, stop_requested, write_result
 from finetune import base_model, checkpoints, rows
 
 KEPT_CHECKPOINTS = 2  # at least two: while one is written the one before must stand
-
-
-def read_config(path: Path | None) -> TrainConfig:
-    try:
-        return build(TrainConfig, json.loads(path.read_text()) if path else {})
-    except (OSError, ValueError) as error:
-        raise UserError("usage", f"the configuration {path} cannot be read: {error}", "Write it as JSON.") from None
 
 
 def encode_parts(dataset: Path, tokenizer: Any, config: TrainConfig) -> tuple[rows.Encoded, rows.Encoded]:
@@ -235,7 +227,7 @@ def save_adapter(trainer: Any, output: Path, card: dict[str, Any]) -> None:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    config = read_config(arguments.config)
+    config = load(TrainConfig, arguments.config)
     set_seed(config)
     device = base_model.choose_device(config.device)
     precision = base_model.choose_precision(config.precision, device)

@@ -1,7 +1,7 @@
 """The command line: a face equal to the app, on the same engine calls.
 
 Commands live in ftui/commands/, one file per group. Parameters of jobs come as flags
-generated from the models in engines/config.py. Exit codes: see engines/errors.py.
+generated from the models in engines/config/. Exit codes: see engines/errors.py.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from engines.config import PRESETS, GenerateConfig, JobConfig, PrepareConfig, Tr
 from engines.errors import EXIT_CODES
 
 ROOT = Path(__file__).resolve().parent.parent
-HEADER = "# Parameters\n\nMade from the models in `engines/config.py`; a flag is the name with dashes.\n"
+HEADER = "# Parameters\n\nMade from the models in `engines/config/`; a flag is the name with dashes.\n"
 
 
 def plain(value: object) -> str:

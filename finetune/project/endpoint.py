@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from engines import statefiles
 from engines.config import GenerateConfig
 from engines.errors import UserError
-from finetune.dialogs import harmless
+from finetune.plain_text import harmless
 from finetune.project.loose_json import repaired
 
 REQUEST_SECONDS = 120.0

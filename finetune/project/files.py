@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from engines.errors import UserError
-from finetune.dialogs import harmless
+from finetune.plain_text import harmless
 
 MAX_FILES = 200_000
 MAX_TEXT_BYTES = 1 << 20

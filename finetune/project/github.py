@@ -17,7 +17,7 @@ from pathlib import Path
 
 from engines.errors import UserError
 from engines.processes import RUN_MARK
-from finetune.dialogs import harmless
+from finetune.plain_text import harmless
 from finetune.project import code, docs
 from finetune.project.context import Context
 from finetune.project.pair import Pair

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from finetune.dialogs import first_sentences
+from finetune.plain_text import first_sentences
 
 SEPARATOR = " › "
 MAX_HEADING = 200

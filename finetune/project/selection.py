@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from engines.config import GenerateConfig
-from finetune.dialogs import harmless
+from finetune.plain_text import harmless
 from finetune.project.pair import ASSISTANT, USER, Pair
 from finetune.project.questions import number_for
 

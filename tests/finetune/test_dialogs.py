@@ -12,9 +12,10 @@ from telegram_exports import message as export_message
 
 from engines.config import PrepareConfig
 from finetune import dialogs
-from finetune.dialogs import DialogBuilder, Row, first_sentences, harmless
+from finetune.dialogs import DialogBuilder, Row
 from finetune.formats.dialog import Dialog, Turn
 from finetune.formats.telegram_message import AnyMessage, Chat, Service, Unsupported
+from finetune.plain_text import first_sentences, harmless
 
 Dialogs = list[tuple[str, list[tuple[str, str]]]]
 

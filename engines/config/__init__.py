@@ -1,0 +1,32 @@
+"""Every parameter of every job, once: the form, the flags, the JSON file and the docs come from here.
+
+A field has a title (form label), a description (help), bounds, and where it applies a
+`unit` in `json_schema_extra`. A parameter that stands here is obeyed by its script.
+"""
+
+from __future__ import annotations
+
+import re
+
+from engines.config.generate import GenerateConfig
+from engines.config.job import Config, JobConfig, build, explain, load
+from engines.config.prepare import PrepareConfig
+from engines.config.train import DEFAULT_GPU_MODEL, EMBEDDED_MODEL, PRESETS, TrainConfig, preset
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")  # of a model or a dataset
+
+__all__ = [
+    "DEFAULT_GPU_MODEL",
+    "EMBEDDED_MODEL",
+    "HUB_NAME",
+    "PRESETS",
+    "Config",
+    "GenerateConfig",
+    "JobConfig",
+    "PrepareConfig",
+    "TrainConfig",
+    "build",
+    "explain",
+    "load",
+    "preset",
+]

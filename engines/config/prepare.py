@@ -1,0 +1,134 @@
+"""The parameters of a preparation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from engines.config.job import JobConfig, unit
+
+
+class PrepareConfig(JobConfig):
+    """How a chat export becomes dialogs."""
+
+    owner_name: Annotated[
+        str, Field(title="Owner", description="Whose messages are learned; empty: found by id in the export")
+    ] = ""
+    session_gap_minutes: Annotated[
+        int,
+        Field(
+            title="Session gap",
+            ge=1,
+            le=60 * 24 * 30,
+            json_schema_extra=unit("min"),
+            description="A pause this long ends a conversation",
+        ),
+    ] = 180
+    min_dialog_messages: Annotated[
+        int,
+        Field(title="Shortest dialog", ge=2, json_schema_extra=unit("turns"), description="Shorter ones are left out"),
+    ] = 2
+    max_dialog_length: Annotated[
+        int,
+        Field(
+            title="Longest dialog", ge=2, json_schema_extra=unit("turns"), description="Longer ones are cut at a turn"
+        ),
+    ] = 20
+    max_message_length: Annotated[
+        int,
+        Field(
+            title="Longest message",
+            ge=1,
+            json_schema_extra=unit("characters"),
+            description="Longer ones end at the last whole sentence that fits, and are counted",
+        ),
+    ] = 2000
+    include_groups: Annotated[
+        bool, Field(title="Group chats", description="Use groups too; each speaker's name opens the turn")
+    ] = False
+    include_forwards: Annotated[
+        bool, Field(title="Forwards", description="What others forward stays in their turns; yours are never learned")
+    ] = True
+    system_prompt: Annotated[
+        str, Field(title="System prompt", description="Opens each dialog of a chat; {contact} and {date} are filled in")
+    ] = ""
+    mode: Annotated[
+        Literal["dialog", "conversational", "instruct"],
+        Field(
+            title="Mode",
+            description="Whole dialogs; every answer with the turns before it; or single questions with their answers",
+        ),
+    ] = "dialog"
+    window_turns: Annotated[
+        int,
+        Field(
+            title="Window",
+            ge=2,
+            json_schema_extra=unit("turns"),
+            description="Turns that a row of the conversational mode has at most, its answer included",
+        ),
+    ] = 6
+    redact: Annotated[
+        bool,
+        Field(
+            title="Redact", description="Replace phones, addresses, cards, keys and the like by marks such as [phone]"
+        ),
+    ] = False
+    drop_duplicates: Annotated[bool, Field(title="Drop duplicates", description="Keep the first of equal rows")] = False
+    near_duplicates: Annotated[
+        float,
+        Field(
+            title="Near-duplicates",
+            ge=0,
+            le=1,
+            description="Leave out rows this alike to an earlier one (0.85: seven words in eight); 0: keep them",
+        ),
+    ] = 0.0
+    languages: Annotated[
+        list[str], Field(title="Languages", description="Codes such as en, ru of the rows to keep; empty: all")
+    ] = []
+    min_tokens: Annotated[
+        int, Field(title="Shortest row", ge=0, json_schema_extra=unit("tokens"), description="Estimated; 0: any")
+    ] = 0
+    max_tokens: Annotated[
+        int, Field(title="Longest row", ge=0, json_schema_extra=unit("tokens"), description="Estimated; 0: any")
+    ] = 0
+    blocked_words: Annotated[
+        list[str], Field(title="Blocked words", description="Rows with one of these words are left out")
+    ] = []
+    drop_one_word_answers: Annotated[
+        bool, Field(title="One-word answers", description="Leave out rows whose answers are all a single word")
+    ] = False
+    columns: Annotated[
+        list[str],
+        Field(title="Columns", description="Of a table: user=COLUMN, assistant=COLUMN, system=COLUMN, label=COLUMN"),
+    ] = []
+    template: Annotated[
+        str, Field(title="Template", description="Of a table: text with columns as {name}, all of it learned")
+    ] = ""
+    split: Annotated[
+        float,
+        Field(
+            title="Held out",
+            ge=0,
+            description="Below 1 a share, from 1 a number of conversations, written to …_eval.jsonl; 0: no split",
+        ),
+    ] = 0.0
+    split_seed: Annotated[int, Field(title="Split seed", ge=0, description="Another number holds out others")] = 0
+    hub_split: Annotated[
+        str, Field(title="Hub split", description="Which part of a dataset of the hub, such as train or train[:4096]")
+    ] = "train"
+    strict: Annotated[
+        bool, Field(title="Strict", description="Fail at the first record that cannot be read instead of counting it")
+    ] = False
+    transcribe_voice: Annotated[
+        bool, Field(title="Voice notes", description="Turn voice notes into text (not available yet: they are counted)")
+    ] = False
+
+    @field_validator("transcribe_voice")
+    @classmethod
+    def _voice_is_not_ready(cls, value: bool) -> bool:
+        if value:
+            raise ValueError("voice notes cannot be transcribed yet; leave it off, they are skipped and counted")
+        return value

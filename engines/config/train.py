@@ -1,0 +1,149 @@
+"""The parameters of a training, and the presets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from engines.config.job import JobConfig, unit
+from engines.errors import UserError
+
+EMBEDDED_MODEL = "embedded"
+DEFAULT_GPU_MODEL = "Qwen/Qwen2.5-7B-Instruct"
+
+
+class TrainConfig(JobConfig):
+    """How an adapter is trained. The defaults are the preset Standard."""
+
+    base_model: Annotated[
+        str,
+        Field(
+            title="Base model",
+            min_length=1,
+            description="auto (Qwen2.5-7B-Instruct on a GPU, embedded on a CPU), a folder, a .gguf or a hub name",
+        ),
+    ] = "auto"
+    lora_rank: Annotated[int, Field(title="LoRA rank", ge=1, le=1024, description="Size of the adapter")] = 8
+    lora_alpha: Annotated[
+        float, Field(title="LoRA alpha", gt=0, description="Strength of the adapter; scale is alpha / rank")
+    ] = 16
+    lora_dropout: Annotated[
+        float, Field(title="LoRA dropout", ge=0, lt=1, description="Share of adapter inputs dropped in training")
+    ] = 0.05
+    target_modules: Annotated[
+        list[str],
+        Field(title="Target modules", min_length=1, description="Layers that get an adapter, or all-linear"),
+    ] = ["q_proj", "k_proj", "v_proj"]
+    batch_size: Annotated[
+        int, Field(title="Batch size", ge=1, json_schema_extra=unit("rows"), description="Rows in memory at once")
+    ] = 1
+    gradient_accumulation_steps: Annotated[
+        int,
+        Field(
+            title="Accumulation",
+            ge=1,
+            json_schema_extra=unit("batches"),
+            description="Batches per optimizer step; batch size × accumulation rows are learned from at once",
+        ),
+    ] = 64
+    learning_rate: Annotated[float, Field(title="Learning rate", gt=0, le=1, description="Peak, after the warm-up")] = (
+        2e-4
+    )
+    num_epochs: Annotated[
+        float, Field(title="Epochs", gt=0, le=1000, description="How often the whole dataset is gone through")
+    ] = 1
+    max_steps: Annotated[
+        int,
+        Field(
+            title="Step limit",
+            ge=0,
+            json_schema_extra=unit("steps"),
+            description="End after this many optimizer steps; 0: the epochs decide",
+        ),
+    ] = 0
+    max_seq_length: Annotated[
+        int,
+        Field(
+            title="Max length",
+            ge=16,
+            json_schema_extra=unit("tokens"),
+            description="Longer dialogs lose whole turns at their end, counted and reported",
+        ),
+    ] = 768
+    warmup_ratio: Annotated[
+        float, Field(title="Warm-up", ge=0, le=1, description="Share of the steps in which the learning rate rises")
+    ] = 0.03
+    weight_decay: Annotated[float, Field(title="Weight decay", ge=0, le=1, description="AdamW weight decay")] = 0.01
+    gradient_checkpointing: Annotated[
+        bool, Field(title="Gradient checkpointing", description="Less memory for about a third more time")
+    ] = True
+    precision: Annotated[
+        Literal["auto", "bf16", "fp16", "fp32"],
+        Field(
+            title="Precision",
+            description="auto: bf16 where the device computes it fast, else fp16 on a GPU, fp32 on a CPU",
+        ),
+    ] = "auto"
+    quantization: Annotated[
+        Literal["auto", "nf4", "none"],
+        Field(
+            title="Quantization", description="nf4: the base model in 4 bit (QLoRA); auto: nf4 on a GPU, none on a CPU"
+        ),
+    ] = "auto"
+    logging_steps: Annotated[
+        int,
+        Field(title="Log every", ge=1, json_schema_extra=unit("steps"), description="How often figures are reported"),
+    ] = 1
+    save_steps: Annotated[
+        int,
+        Field(
+            title="Save and evaluate every",
+            ge=1,
+            json_schema_extra=unit("steps"),
+            description="How often a checkpoint is written and the held-out part is evaluated",
+        ),
+    ] = 200
+    eval_share: Annotated[
+        float,
+        Field(
+            title="Held-out share",
+            ge=0,
+            le=0.5,
+            description="Share of the conversations kept for evaluation, the same ones in every run",
+        ),
+    ] = 0.1
+    seed: Annotated[
+        int, Field(title="Seed", ge=0, le=2**32 - 1, description="Order of rows, dropout, first weights")
+    ] = 42
+    device: Annotated[
+        str,
+        Field(title="Device", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"),
+    ] = "auto"
+
+
+PRESETS: dict[str, TrainConfig] = {
+    "quick": TrainConfig(lora_rank=4, lora_alpha=8, gradient_accumulation_steps=32, num_epochs=1, max_seq_length=512),
+    "standard": TrainConfig(),
+    "thorough": TrainConfig(
+        lora_rank=16, lora_alpha=32, gradient_accumulation_steps=128, num_epochs=2, max_seq_length=1024
+    ),
+    "demo": TrainConfig(
+        base_model=EMBEDDED_MODEL,
+        gradient_accumulation_steps=4,
+        learning_rate=1e-3,
+        num_epochs=1.5,
+        max_seq_length=512,
+        gradient_checkpointing=False,
+        save_steps=25,
+        device="cpu",
+    ),
+}
+
+
+def preset(name: str) -> TrainConfig:
+    """A copy of the preset `name`. Raises UserError for an unknown one."""
+    try:
+        return PRESETS[name.lower()].model_copy(deep=True)
+    except KeyError:
+        raise UserError("usage", f"there is no preset {name!r}", f"Presets: {', '.join(PRESETS)}.") from None
