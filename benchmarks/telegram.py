@@ -51,12 +51,12 @@ def write_export(path: Path, megabytes: float, seed: int = 7) -> None:
             chat_id = 100 if kind == "saved_messages" else 200 + position
             file.write(",\n" if position else "")
             file.write(f'   {{\n{name}    "type": "{kind}",\n    "id": {chat_id},\n    "messages": [')
-            _write_messages(file, random_, share, f"user{200 + position}", position)
+            write_messages(file, random_, share, f"user{200 + position}", position)
             file.write("\n    ]\n   }")
         file.write("\n  ]\n }\n}\n")
 
 
-def _write_messages(file: Any, random_: random.Random, share: float, peer: str, position: int) -> None:
+def write_messages(file: Any, random_: random.Random, share: float, peer: str, position: int) -> None:
     written, number, time, author = 0.0, 0, 1_500_000_000, peer
     words = (CYRILLIC if position % 2 else LATIN).split()
     while written < share:
