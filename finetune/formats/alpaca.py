@@ -23,7 +23,10 @@ def matches(row: dict[str, Any]) -> bool:
 def read(row: dict[str, Any]) -> Dialog:
     """Raises BadRow."""
     turns = [Turn("system", system)] if isinstance(system := row.get("system"), str) and system else []
-    for pair in row.get("history") or []:
+    history = row.get("history") or []
+    if not isinstance(history, list):
+        raise BadRow(f"history is {describe(history)}, expected a list of questions with answers")
+    for pair in history:
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
             raise BadRow(f'history holds {describe(pair)}, expected ["question", "answer"]')
         turns += [Turn("user", pair[0]), Turn("assistant", pair[1])]

@@ -20,7 +20,7 @@ def matches(row: dict[str, Any]) -> bool:
 
 def read(row: dict[str, Any]) -> Dialog:
     """Raises BadRow."""
-    if "preferred_output" in row:
+    if "preferred_output" in row and "input" in row:
         asked = row["input"]
         asked = asked.get("messages") if isinstance(asked, dict) else asked
         return Dialog(as_turns(asked, "user", "input") + as_turns(row["preferred_output"], "assistant", "output"))

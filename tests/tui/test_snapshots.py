@@ -80,9 +80,19 @@ def when(
         await ui.pilot.pause(0.5)  # the check of the parameters
         for key in keys:
             await ui.press(key)
-        await ui.pilot.pause(0.3)
+        await settled(ui)
 
     return prepare
+
+
+async def settled(ui: Driver) -> None:
+    """Wait until the screen has not changed for a second: on a busy machine drawing comes late."""
+    before, same = "", 0
+    while same < 5:
+        await ui.pilot.pause(0.2)
+        now = ui.text()
+        same = same + 1 if now == before else 0
+        before = now
 
 
 def has_head(words: str) -> Callable[[LLMScreen], bool]:
