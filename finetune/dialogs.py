@@ -26,6 +26,8 @@ from finetune.ready_dialogs import turns_as_they_are, whole_turns
 
 PERSONAL_CHATS = frozenset({"personal_chat"})
 GROUP_CHATS = frozenset({"private_group", "private_supergroup", "public_supergroup"})
+DAY = 24 * 60 * 60  # seconds
+MAX_LISTED_SOURCES = 50
 MAX_TURN_MESSAGES = 1000  # keeps memory bounded in a group that talks for weeks without a pause
 NAMELESS = "Deleted account"
 
@@ -65,6 +67,9 @@ class DialogBuilder:
         self.texts = 0  # rows of text to be continued
         self.characters: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
+        self.days: Counter[int] = Counter()  # dialogs by the day on which their session began, since 1970
+        self.sources: Counter[str] = Counter()  # dialogs by chat or file
+        self.source = ""  # the chat, or the file of ready-made dialogs
         self.chats_used = 0
         self.chats_skipped: Counter[str] = Counter()
 
@@ -151,6 +156,7 @@ class DialogBuilder:
         for turn in turns:
             characters[turn.role] += len(turn.content)
         self.dialogs += 1
+        self.sources[self.source] += 1
         self.turns += said
         self.messages_used += used
         self.conversations += 1
@@ -185,7 +191,17 @@ class DialogBuilder:
             "characters": dict(self.characters),
             "shortened": self.shortened,
             "dropped": dict(self.dropped.most_common()),
+            "months": self.months(),
+            "sources": dict(self.sources.most_common(MAX_LISTED_SOURCES)),
         }
+
+    def months(self) -> dict[str, int]:
+        """Dialogs by month, in order; those without a date are not counted."""
+        months: Counter[str] = Counter()
+        for day, count in self.days.items():
+            if day > 0:
+                months[datetime.fromtimestamp(day * DAY, UTC).strftime("%Y-%m")] += count
+        return dict(sorted(months.items()))
 
     def _head(self) -> list[Turn]:
         """The system turn, if one was asked for."""
@@ -198,6 +214,7 @@ class DialogBuilder:
     def _open_chat(self, chat: Chat) -> None:
         self.end_session()
         self._chat = chat
+        self.source = speaker_name(chat.name)
         self._session = 0
         self._last_time = 0
         self._names_speakers = chat.kind in GROUP_CHATS
@@ -253,6 +270,8 @@ class DialogBuilder:
                 self.characters[turn.role] += len(turn.content)
             self.dialogs += 1
             self.turns += len(turns)
+            self.days[self._began // DAY] += 1
+            self.sources[self.source] += 1
             self.messages_used += self._turn_messages
             self.conversations += not self._session_wrote
             self._session_wrote = True

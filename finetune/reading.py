@@ -53,7 +53,7 @@ class Reading:
             if found.name in CHATS:
                 self._read_chats(EXPORTS[found.name](file), found.name)
             else:
-                self._read_rows(file, found)
+                self._read_rows(file, name, found)
         except UserError as error:
             if not one_of_many or self.config.strict:
                 raise
@@ -82,8 +82,9 @@ class Reading:
         if export.truncated:
             self._problem("the export ends in the middle; what was there is used")
 
-    def _read_rows(self, file: Path, found: Detected) -> None:
+    def _read_rows(self, file: Path, name: str, found: Detected) -> None:
         emit("phase", name="read", text=f"Reading {found.name.replace('_', ' ')}")
+        self.builder.source = name
         rows = Rows(file, (self._own_format,) if self._own_format else ROW_FORMATS, found.layout)
         builder, strict, key = self.builder, self.config.strict, self.builder.file
         for number, dialog in enumerate(rows.dialogs()):

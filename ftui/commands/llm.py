@@ -79,6 +79,13 @@ def report_dataset(report: dict[str, Any]) -> None:
         say(f"owner:    {owner['name']} (found by {owner.get('found_by', '?').replace('_', ' ')})")
     say(f"format:   {report.get('format')}")
     say(f"dialogs:  {format.count(report.get('dialogs'))} with {format.count(report.get('turns'))} turns")
+    months = report.get("months") or {}
+    if len(months) > 1:
+        busiest = max(months, key=lambda month: months[month])
+        say(f"time:     {min(months)} to {max(months)}, most in {busiest} ({months[busiest]} dialogs)")
+    sources = report.get("sources") or {}
+    if len(sources) > 1:
+        say("from:     " + ", ".join(f"{name} {number}" for name, number in list(sources.items())[:8]))
     dropped = {reason: number for reason, number in (report.get("dropped") or {}).items() if number}
     if dropped:
         say("left out: " + ", ".join(f"{number} {reason.replace('_', ' ')}" for reason, number in dropped.items()))

@@ -59,6 +59,8 @@ def test_counts_add_up_on_the_sample(tmp_path: Path, config: dict[str, Any]) -> 
     rows, report = prepared(tmp_path, SAMPLE, **config)
     assert len(rows) > 50
     assert 0.5 < report["estimated_tokens"] / 7600 < 4
+    assert sum(report["months"].values()) == sum(report["sources"].values()) == report["dialogs"] == 166
+    assert list(report["months"]) == sorted(report["months"]) and len(report["months"]) > 6
 
 
 def dialog(*turns: str) -> Row:
