@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
-from engines.config import TrainConfig, build
+from engines.config import TrainConfig, build, load
 from engines.errors import UserError
 from finetune import base_model, train
 
@@ -162,10 +162,13 @@ def test_base_model_is_the_one_loaded(tiny_model: Path, embedded_model: Path) ->
 
 def test_the_config_file_is_read_and_checked(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text(json.dumps({"lora_rank": 3}))
-    assert train.read_config(tmp_path / "c.json").lora_rank == 3
+    assert load(TrainConfig, tmp_path / "c.json").lora_rank == 3
     (tmp_path / "c.json").write_text("{")
-    with pytest.raises(UserError, match="cannot be read"):
-        train.read_config(tmp_path / "c.json")
+    with pytest.raises(UserError, match="not a JSON object"):
+        load(TrainConfig, tmp_path / "c.json")
+    (tmp_path / "c.json").write_text(json.dumps({"lora_ranks": 3}))
+    with pytest.raises(UserError, match="lora_ranks"):
+        load(TrainConfig, tmp_path / "c.json")
 
 
 def test_more_space_than_there_is_is_refused_before_the_first_step(
