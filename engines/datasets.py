@@ -53,6 +53,15 @@ class Datasets:
     def path(self, name: str) -> Path:
         return self.workspace.datasets / f"{check_name(name, 'a dataset')}{SUFFIX}"
 
+    def target(self, name: str, output: Path | str | None) -> Path:
+        """Where a new dataset goes: exactly to `output`, else into the workspace. Raises UserError."""
+        if output is None:
+            return self.path(name)
+        target = Path(output).expanduser().absolute()
+        if not target.parent.is_dir():
+            raise UserError("not_found", f"there is no folder {target.parent}", "Make it first.")
+        return target
+
     def list(self) -> list[Dataset]:
         """Newest first."""
         files = [file for file in self.workspace.datasets.glob(f"*{SUFFIX}") if file.is_file()]
@@ -103,19 +112,13 @@ class Datasets:
         """Move a dataset and what lies beside it to the trash. Returns where it went, for `restore`."""
         dataset = self.get(name)
         trashed = self.workspace.move_to_trash(dataset.path, "dataset")
-        for ending in COMPANIONS:
-            beside = companion(dataset.path, ending)
-            if beside.is_file():
-                os.rename(beside, trashed.with_name(f"{trashed.name}{ending}"))
+        _carry(dataset.path.with_suffix(""), trashed)
         return trashed
 
     def restore(self, trashed: Path) -> Dataset:
         """Undo `delete`. Raises UserError if there is a dataset of that name again."""
         back = self.workspace.restore(trashed)
-        for ending in COMPANIONS:
-            beside = trashed.with_name(f"{trashed.name}{ending}")
-            if beside.is_file():
-                os.rename(beside, companion(back, ending))
+        _carry(trashed, back.with_suffix(""))
         return self._read(back)
 
     def rename(self, name: str, new_name: str) -> Dataset:
@@ -123,16 +126,17 @@ class Datasets:
         dataset, target = self.get(name), self.path(new_name)
         if target.exists():
             raise UserError("conflict", f"there is a dataset {new_name} already", "Choose another name.")
-        for ending in COMPANIONS:
-            beside = companion(dataset.path, ending)
-            if beside.is_file():
-                os.rename(beside, companion(target, ending))
+        _carry(dataset.path.with_suffix(""), target.with_suffix(""))
         os.rename(dataset.path, target)
         return self._read(target)
 
 
-def companion(dataset: Path, ending: str) -> Path:
-    return dataset.with_name(f"{dataset.stem}{ending}")
+def _carry(before: Path, after: Path) -> None:
+    """What lies beside a dataset, under the name `before` and an ending, gets the name `after`."""
+    for ending in COMPANIONS:
+        beside = before.with_name(f"{before.name}{ending}")
+        if beside.is_file():
+            os.rename(beside, after.with_name(f"{after.name}{ending}"))
 
 
 def report_path(dataset: Path) -> Path:

@@ -11,7 +11,7 @@ from engines.config import GenerateConfig
 from engines.datasets import SUFFIX
 from engines.errors import UserError
 from engines.runs import Run
-from engines.workspace import check_name, name_from
+from engines.workspace import name_from
 
 if TYPE_CHECKING:
     from engines.llm import LLMEngine
@@ -29,12 +29,7 @@ def generate(
     folder = Path(project_dir).expanduser().absolute()
     if not folder.is_dir():
         raise UserError("not_found", f"there is no folder {folder}", "Name the folder of a project.")
-    if output is not None:
-        target = Path(output).expanduser().absolute()
-        if not target.parent.is_dir():
-            raise UserError("not_found", f"there is no folder {target.parent}", "Make it first.")
-    else:
-        target = engine.datasets.path(check_name(name or name_from(folder.resolve().name), "a dataset"))
+    target = engine.datasets.target(name or name_from(folder.resolve().name), output)
     check_endpoint(config)
     argv = [
         sys.executable, "-m", "finetune.generate_dataset", str(folder), str(target), "--config", "{run}/config.json",

@@ -51,12 +51,7 @@ class LLMEngine:
         on_hub = not file.exists() and HUB_NAME.fullmatch(str(source)) is not None
         if not file.exists() and not on_hub:
             raise UserError("not_found", f"there is no file or folder {file}", "Check the path.")
-        if output is not None:
-            target = Path(output).expanduser().absolute()
-            if not target.parent.is_dir():
-                raise UserError("not_found", f"there is no folder {target.parent}", "Make it first.")
-        else:
-            target = self.datasets.path(check_name(name or self.dataset_name(file), "a dataset"))
+        target = self.datasets.target(name or self.dataset_name(file), output)
         argv = [
             str(self._light_python()),
             "-m",

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.config import DEFAULT_GPU_MODEL, EMBEDDED_MODEL
+from engines.config import DEFAULT_GPU_MODEL, EMBEDDED_FOLDER, EMBEDDED_MODEL
 from engines.errors import UserError
 from engines.workspace import Workspace, is_real_dir
-
-EMBEDDED_FOLDER = "smollm2-135m-instruct"  # finetune/embedded_model.py makes it when it is missing
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from engines.config import EMBEDDED_FOLDER
 from engines.errors import UserError
-from engines.models import EMBEDDED_FOLDER
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Waiting threads sleep instead of spinning: as fast on a quiet machine, several times faster on a busy one.

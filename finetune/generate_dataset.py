@@ -15,9 +15,6 @@ and ends; nothing is sent and nothing written.
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
-import time
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -27,17 +24,17 @@ from engines import statefiles
 from engines.config import GenerateConfig, load
 from engines.errors import UserError
 from engines.events import emit
-from engines.run_protocol import run_script, stop_requested, write_result
+from engines.run_protocol import run_script
 from finetune.dialogs import Row, Turn
 from finetune.plain_text import harmless
-from finetune.prepare_dataset import check_output, explain, report_path
+from finetune.prepare_dataset import check_output, report_path, run_job
 from finetune.project import SOURCES
 from finetune.project.context import Context
 from finetune.project.pair import Pair
 from finetune.project.questions import language_of
 from finetune.project.selection import Selection
 from finetune.project.variants import Writer, can_be_extended
-from finetune.row_file import SECONDS_BETWEEN_EVENTS, RowFile, Stopped
+from finetune.row_file import Progress, RowFile
 
 MEMORY = ".generated"
 PHASES = {
@@ -62,23 +59,18 @@ class ProjectRow(Row, kw_only=True):
 
 
 class Ticker:
-    """Looks at the stop request and says how far the work is, both a few times a second."""
+    """Progress for those who do not know how far the work is: `done` does."""
 
     def __init__(self) -> None:
-        self.done, self.total, self.unit = 0, 0, ""
-        self._next = 0.0
+        self.done = 0
+        self._progress = Progress(0)
 
     def begin(self, total: int, unit: str) -> None:
-        self.done, self.total, self.unit = 0, total, unit
+        self.done = 0
+        self._progress.total, self._progress.unit = total, unit
 
     def __call__(self) -> None:
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + SECONDS_BETWEEN_EVENTS
-        if stop_requested():
-            raise Stopped
-        emit("progress", done=self.done, total=self.total, unit=self.unit)
+        self._progress(self.done)
 
 
 class Generation:
@@ -241,20 +233,16 @@ def main() -> None:
     parser.add_argument("--memory", type=Path, help="the folder of the endpoint's remembered answers")
     parser.add_argument("--preview", action="store_true", help="say what the endpoint would be asked, and end")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that temporary files go
     memory = arguments.memory or arguments.output.parent / MEMORY
-    try:
+
+    def work() -> Report:
         config = read_config(arguments.config)
         if arguments.preview:
-            write_result("done", **preview(arguments.project, config, memory))
-            return
+            return preview(arguments.project, config, memory)
         report = generate(arguments.project, arguments.output, config, memory)
-    except Stopped:
-        write_result("stopped")
-    except OSError as error:
-        raise explain(error) from None
-    else:
-        write_result("done", output=str(arguments.output), **report)
+        return {"output": str(arguments.output), **report}
+
+    run_job(work)
 
 
 if __name__ == "__main__":

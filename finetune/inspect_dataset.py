@@ -9,8 +9,6 @@ then those of the sample, and `share` tells how much of the source that is.
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -18,10 +16,10 @@ from typing import Any
 
 from engines import statefiles
 from engines.config import PrepareConfig
-from engines.run_protocol import run_script, write_result
+from engines.run_protocol import run_script
 from finetune import inputs
 from finetune.dialogs import Row
-from finetune.prepare_dataset import explain, read_config
+from finetune.prepare_dataset import read_config, run_job
 from finetune.reading import Reading
 from finetune.refine import Refiner
 from finetune.row_file import Progress
@@ -118,12 +116,7 @@ def main() -> None:
     parser.add_argument("input")
     parser.add_argument("--config", type=Path)
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the temporary files go
-    try:
-        found = inspect(arguments.input, read_config(arguments.config))
-    except OSError as error:
-        raise explain(error) from None
-    write_result("done", **found)
+    run_job(lambda: inspect(arguments.input, read_config(arguments.config)))
 
 
 if __name__ == "__main__":

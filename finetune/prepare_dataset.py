@@ -18,6 +18,7 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,23 +112,33 @@ def explain(error: OSError) -> UserError:
     return UserError("failed", f"{place} failed: {error.strerror}", "Check the disk and try again.")
 
 
+def run_job(work: Callable[[], Report]) -> None:
+    """Do `work` and say how it ended: with its figures, stopped, or a system error in words."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that temporary files go
+    try:
+        figures = work()
+    except Stopped:
+        write_result("stopped")
+    except OSError as error:
+        raise explain(error) from None
+    else:
+        write_result("done", **figures)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", help="a file, a folder, a zip archive, or the name of a dataset on the hub")
     parser.add_argument("output", type=Path)
     parser.add_argument("--config", type=Path)
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the temporary file goes
     gc.disable()  # nothing here makes cycles; looking for them costs a tenth of the time
     gc.freeze()  # nor need they be looked for at the end
-    try:
+
+    def work() -> Report:
         report = prepare(arguments.input, arguments.output, read_config(arguments.config))
-    except Stopped:
-        write_result("stopped")
-    except OSError as error:
-        raise explain(error) from None
-    else:
-        write_result("done", output=str(arguments.output), **report)
+        return {"output": str(arguments.output), **report}
+
+    run_job(work)
 
 
 if __name__ == "__main__":

@@ -150,7 +150,7 @@ class Reading:
         owner = self.owner
         return {
             "format": ", ".join(name for name, _ in self.formats.most_common()),
-            "files": {"read": sum(self.formats.values()) or 0, "skipped": self.skipped},
+            "files": {"read": sum(self.formats.values()), "skipped": self.skipped},
             "owner": {"name": owner.name, "id": owner.id, "found_by": owner.found_by} if owner else None,
             **self.builder.figures(),
             "records": self.records,

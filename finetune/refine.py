@@ -8,6 +8,7 @@ from typing import Any
 
 from engines.config import PrepareConfig
 from finetune.dialogs import Row
+from finetune.filters import Filters
 from finetune.modes import rows_of
 from finetune.tokens import estimate_tokens
 
@@ -28,24 +29,20 @@ class Refiner:
         self._stride = 1
         self.left_out: Counter[str] = Counter()
         self.redactor: Any = None
-        self.filters: Any = None
         if config.redact:
             from finetune.redaction import Redactor
 
             self.redactor = Redactor()
-        if filters_wanted(config):
-            from finetune.filters import Filters
-
-            self.filters = Filters(
-                drop_duplicates=config.drop_duplicates,
-                near_duplicates=config.near_duplicates,
-                languages=config.languages,
-                min_tokens=config.min_tokens,
-                max_tokens=config.max_tokens,
-                blocked_words=config.blocked_words,
-                drop_one_word_answers=config.drop_one_word_answers,
-            )
-        self.is_plain = self.redactor is None and self.filters is None and config.mode == "dialog"
+        self.filters = Filters(
+            drop_duplicates=config.drop_duplicates,
+            near_duplicates=config.near_duplicates,
+            languages=config.languages,
+            min_tokens=config.min_tokens,
+            max_tokens=config.max_tokens,
+            blocked_words=config.blocked_words,
+            drop_one_word_answers=config.drop_one_word_answers,
+        )
+        self.is_plain = self.redactor is None and not self.filters and config.mode == "dialog"
 
     def __call__(self, row: Row) -> None:
         self.formed += 1
@@ -54,7 +51,7 @@ class Refiner:
             return
         if self.redactor is not None:
             self._redact(row)
-        reason = self.filters.reason(row) if self.filters is not None else None
+        reason = self.filters.reason(row)
         if reason is not None:
             self.left_out[reason] += 1
             return
@@ -95,15 +92,3 @@ class Refiner:
             "estimated_tokens": self.estimated_tokens(),
             "redacted": dict(self.redactor.counts.most_common()) if self.redactor is not None else {},
         }
-
-
-def filters_wanted(config: PrepareConfig) -> bool:
-    return bool(
-        config.drop_duplicates
-        or config.near_duplicates
-        or config.languages
-        or config.min_tokens
-        or config.max_tokens
-        or config.blocked_words
-        or config.drop_one_word_answers
-    )

@@ -69,8 +69,9 @@ class RowFile:
 class Progress:
     """Progress events, and the look at the stop request, both a few times a second."""
 
-    def __init__(self, total: int):
+    def __init__(self, total: int, unit: str = "bytes"):
         self.total = total
+        self.unit = unit
         self._next = 0.0
 
     def __call__(self, done: int) -> None:
@@ -80,4 +81,4 @@ class Progress:
         self._next = now + SECONDS_BETWEEN_EVENTS
         if stop_requested():
             raise Stopped
-        emit("progress", done=min(done, self.total), total=self.total, unit="bytes")
+        emit("progress", done=min(done, self.total), total=self.total, unit=self.unit)

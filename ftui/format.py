@@ -37,6 +37,11 @@ def size(count: float | None) -> str:
     return UNKNOWN
 
 
+def bar(value: int, most: int, width: int = 30) -> str:
+    """A bar of a histogram whose longest has `width` characters; none for 0, at least one character else."""
+    return "█" * max(bool(value), value * width // max(1, most))
+
+
 def duration(seconds: float | None) -> str:
     """42 s, 3 min 05 s, 2 h 07 min, 1 d 4 h."""
     if seconds is None:

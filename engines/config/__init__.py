@@ -11,12 +11,13 @@ import re
 from engines.config.generate import GenerateConfig
 from engines.config.job import Config, JobConfig, build, explain, load
 from engines.config.prepare import PrepareConfig
-from engines.config.train import DEFAULT_GPU_MODEL, EMBEDDED_MODEL, PRESETS, TrainConfig, preset
+from engines.config.train import DEFAULT_GPU_MODEL, EMBEDDED_FOLDER, EMBEDDED_MODEL, PRESETS, TrainConfig, preset
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")  # of a model or a dataset
 
 __all__ = [
     "DEFAULT_GPU_MODEL",
+    "EMBEDDED_FOLDER",
     "EMBEDDED_MODEL",
     "HUB_NAME",
     "PRESETS",

@@ -10,6 +10,7 @@ from engines.config.job import JobConfig, unit
 from engines.errors import UserError
 
 EMBEDDED_MODEL = "embedded"
+EMBEDDED_FOLDER = "smollm2-135m-instruct"  # finetune/embedded_model.py makes it when it is missing
 DEFAULT_GPU_MODEL = "Qwen/Qwen2.5-7B-Instruct"
 
 

@@ -15,8 +15,6 @@ from ftui import format
 from ftui.commands.llm import ConfigFile, chosen_dataset, merged, report_dataset
 from ftui.console import Common, say, say_json, table
 
-BAR = 30  # characters of the longest bar of a histogram
-
 data = App(name="data", help="The datasets of the workspace.", help_format="plaintext")
 
 
@@ -74,7 +72,7 @@ def show_lengths(lengths: dict[str, int]) -> None:
     """A histogram of rows by their length in tokens."""
     most = max(lengths.values(), default=0)
     for number, (name, count) in enumerate(lengths.items()):
-        say(f"{'tokens:' if not number else '':10}{name:>9}  {'█' * max(bool(count), count * BAR // most)} {count}")
+        say(f"{'tokens:' if not number else '':10}{name:>9}  {format.bar(count, most)} {count}")
 
 
 @data.command

@@ -7,9 +7,8 @@ from typing import Any
 from textual.content import Content
 
 from ftui.clean import clean
-from ftui.format import count
+from ftui.format import bar, count
 
-BAR = 30
 LEARNED, CONTEXT = "bold underline $text-success", "$foreground-muted"
 
 
@@ -36,7 +35,4 @@ def draw(found: dict[str, Any]) -> Content:
 
 def _bars(lengths: list[tuple[int, int]]) -> list[Content]:
     most = max((rows for _, rows in lengths), default=1)
-    return [
-        Content(f"to {count(bound):>6} tokens  {'█' * max(bool(rows), rows * BAR // most)} {count(rows)}")
-        for bound, rows in lengths
-    ]
+    return [Content(f"to {count(bound):>6} tokens  {bar(rows, most)} {count(rows)}") for bound, rows in lengths]

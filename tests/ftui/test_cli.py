@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +11,6 @@ from sample_rows import dialog_rows, write_dataset
 
 from engines.config import TrainConfig
 from engines.llm import SAMPLE, LLMEngine
-
-
-@pytest.fixture
-def ftui(tmp_path: Path) -> Any:
-    """Run `ftui` in a process; returns the finished process with text output."""
-
-    def call(*arguments: str, code: int = 0, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "ftui", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env={**os.environ, **env},
-            stdin=subprocess.DEVNULL,
-        )
-        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stdout + done.stderr
-        return done
-
-    return call
 
 
 def test_version_and_help(ftui: Any) -> None:

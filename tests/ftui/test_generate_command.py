@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,26 +27,6 @@ def shop(tmp_path: Path) -> Path:
     )
     (folder / "app.py").write_text('def tools():\n    """All tools of the shop, in order."""\n')
     return folder
-
-
-@pytest.fixture
-def ftui() -> Any:
-    """Run `ftui` in a process; returns the finished process with text output."""
-
-    def call(*arguments: str, code: int = 0, **env: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "ftui", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env={**os.environ, **env},
-            stdin=subprocess.DEVNULL,
-        )
-        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stdout + done.stderr
-        return done
-
-    return call
 
 
 def test_help_shows_every_parameter_and_examples(ftui: Any) -> None:
