@@ -21,6 +21,11 @@ def step_of(folder: Path) -> int:
     return int(number) if prefix == "checkpoint" and number.isdigit() else -1
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whatever library says it, and however."""
+    return "No space left on device" in str(error) or getattr(error, "errno", None) in statefiles.DISK_FULL
+
+
 def mark_complete(folder: Path, **details: Any) -> None:
     """Make every file of a checkpoint durable, then set its mark. Raises OSError on a full disk."""
     sizes = {}

@@ -104,77 +104,13 @@ def set_seed(config: TrainConfig) -> None:
     transformers.set_seed(config.seed)
 
 
-def is_disk_full(error: BaseException) -> bool:
-    return "No space left on device" in str(error) or getattr(error, "errno", None) in (28, 122)
-
-
 def build_trainer(
     model: Any, tokenizer: Any, config: TrainConfig, arguments: Any, parts: tuple[rows.Encoded, rows.Encoded], data: str
 ) -> Any:
-    """The SFTTrainer, with events, cooperative stop, and checkpoints that a full disk cannot spoil."""
-    from datasets import Dataset
-    from transformers import PrinterCallback, TrainerCallback
-    from trl import SFTTrainer
-    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+    """The trainer with the adapter that `config` describes. data: the dataset's fingerprint."""
+    from finetune.trainer import Trainer
 
-    class Trainer(SFTTrainer):
-        def _save_checkpoint(self, model: Any, trial: Any) -> None:
-            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-            try:
-                super()._save_checkpoint(model, trial)
-                checkpoints.mark_complete(folder, step=self.state.global_step, data=data)
-            except Exception as error:
-                if not is_disk_full(error):
-                    raise
-                shutil.rmtree(folder, ignore_errors=True)
-                emit(
-                    "warning",
-                    text=f"the disk is full: no checkpoint at step {self.state.global_step}; training goes on",
-                )
-                return
-            emit("checkpoint", step=self.state.global_step, path=str(folder))
-
-    class Reporter(TrainerCallback):
-        """Prints the figures as events and reads the stop request."""
-
-        training_seconds = 0.0
-        began = 0.0
-        tokens_before = 0.0
-
-        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.began = time.monotonic()
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.training_seconds += time.monotonic() - self.began
-            if stop_requested():
-                control.should_save = control.should_training_stop = True
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
-            if "train_runtime" in logs:
-                return
-            figures: dict[str, Any] = {
-                key: logs[key] for key in ("epoch", "loss", "learning_rate", "grad_norm", "eval_loss") if key in logs
-            }
-            if "loss" in logs and "num_tokens" in logs and self.training_seconds:
-                figures["tokens_per_second"] = (logs["num_tokens"] - self.tokens_before) / self.training_seconds
-                self.tokens_before, self.training_seconds = logs["num_tokens"], 0.0
-            emit("metrics", step=state.global_step, **figures)
-
-    def dataset(part: rows.Encoded) -> Any:
-        return Dataset.from_dict({"input_ids": part.input_ids, "labels": part.labels})
-
-    trainer = Trainer(
-        model=model,
-        args=arguments,
-        processing_class=tokenizer,
-        train_dataset=dataset(parts[0]),
-        eval_dataset=dataset(parts[1]) if parts[1].input_ids else None,
-        data_collator=DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id),
-        peft_config=adapter_config(config),
-    )
-    trainer.remove_callback(PrinterCallback)  # the Reporter prints the same figures as events
-    trainer.add_callback(Reporter())
-    return trainer
+    return Trainer(model, tokenizer, arguments, adapter_config(config), parts, data)
 
 
 def resume_point(folder: Path, data: str) -> Path | None:
@@ -220,7 +156,7 @@ def save_adapter(trainer: Any, output: Path, card: dict[str, Any]) -> None:
             return
         except Exception as error:
             shutil.rmtree(partial, ignore_errors=True)
-            if not is_disk_full(error) or stop_requested():
+            if not checkpoints.is_disk_full(error) or stop_requested():
                 raise
             emit("warning", text="the disk is full: the adapter waits to be saved; free some space")
             time.sleep(5)
