@@ -18,13 +18,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engines import statefiles
+from engines import checkpoints, statefiles
 from engines.config import TrainConfig, load
 from engines.errors import UserError
 from engines.estimate import check_steps, optimizer_steps
 from engines.events import emit
 from engines.run_protocol import run_script, stop_requested, write_result
-from finetune import base_model, checkpoints, rows
+from finetune import base_model, rows
 
 KEPT_CHECKPOINTS = 2  # at least two: while one is written the one before must stand
 

@@ -15,9 +15,10 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
+from engines import checkpoints
 from engines.events import emit
 from engines.run_protocol import stop_requested
-from finetune import checkpoints, rows
+from finetune import rows
 
 
 class Trainer(SFTTrainer):

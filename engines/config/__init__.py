@@ -12,20 +12,24 @@ from engines.config.generate import GenerateConfig
 from engines.config.job import Config, JobConfig, build, explain, load
 from engines.config.prepare import PrepareConfig
 from engines.config.train import DEFAULT_GPU_MODEL, EMBEDDED_FOLDER, EMBEDDED_MODEL, PRESETS, TrainConfig, preset
+from engines.config.voice import DEFAULT_VOICE_MODEL, TINY_VOICE_MODEL, VoiceConfig
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")  # of a model or a dataset
 
 __all__ = [
     "DEFAULT_GPU_MODEL",
+    "DEFAULT_VOICE_MODEL",
     "EMBEDDED_FOLDER",
     "EMBEDDED_MODEL",
     "HUB_NAME",
     "PRESETS",
+    "TINY_VOICE_MODEL",
     "Config",
     "GenerateConfig",
     "JobConfig",
     "PrepareConfig",
     "TrainConfig",
+    "VoiceConfig",
     "build",
     "explain",
     "load",

@@ -13,14 +13,13 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
-from engines import statefiles
+from engines import checkpoints, statefiles
 from engines.config import TrainConfig, build, preset
 from engines.errors import UserError
 from engines.follow import LogFile
 from engines.llm import LLMEngine
 from engines.progress import Progress
 from engines.runs import Run
-from finetune import checkpoints
 
 SEED = int(os.environ.get("FTUI_SEED", "1"))
 STEPS = 30
