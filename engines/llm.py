@@ -244,16 +244,6 @@ class LLMEngine:
         self.runs.start(run)
         return run
 
-    def make_environment(self) -> Run | None:
-        """Start building the training environment; None if there is a complete one."""
-        if self.environments.report("llm").ready:
-            return None
-        folder = self.environments.own_folder("llm")
-        argv = [str(self._light_python()), "-m", "engines.setup_environment", str(folder), "llm"]
-        run = self.runs.create("setup", "llm", argv)
-        self.runs.start(run)
-        return run
-
     def doctor(self) -> dict[str, Any]:
         """What this machine and workspace have, as plain data."""
         return {
@@ -263,6 +253,7 @@ class LLMEngine:
             "free_memory": devices.free_memory(),
             "free_disk": devices.free_disk(self.workspace.home),
             "environment": self.environments.report("llm").as_dict(),
+            "voice_environment": self.environments.report("tts").as_dict(),
             "embedded_model": self.models.embedded_is_ready(),
             "base_models": [model.name for model in self.models.list()],
             "datasets": len(self.datasets.list()),

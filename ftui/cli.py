@@ -18,7 +18,7 @@ from engines.config import explain
 from engines.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UserError
 from ftui.console import show_error
 
-HELP = """Turn your own chats into a language-model adapter, on your own machine.
+HELP = """Turn your own chats into a language-model adapter and recordings into a voice, on your own machine.
 
 Without a command the app opens. Every command takes --home and --json, and `--help` shows examples.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input, 4 not found, 5 not ready, 6 conflict, 7 stopped,
@@ -33,6 +33,7 @@ cli = App(
     default_parameter=Parameter(negative_iterable=()),
 )
 cli.command("ftui.commands.generate:llm", name="llm")
+cli.command("ftui.commands.tts:tts", name="tts")
 cli.command("ftui.commands.adapters:adapters", name="adapters")
 cli.command("ftui.commands.runs:runs", name="runs")
 cli.command("ftui.commands.data:data", name="data")

@@ -21,6 +21,7 @@ from engines.follow import LogFile
 from engines.llm import LLMEngine
 from engines.progress import Progress
 from engines.runs import Run, RunStatus
+from engines.tts import TTSEngine
 from engines.workspace import Workspace
 from ftui import format
 from ftui.clean import clean, clean_line
@@ -42,6 +43,12 @@ class Common:
     def engine(self) -> LLMEngine:
         """The engine on the chosen workspace; runs whose supervisor died get a new one."""
         engine = LLMEngine(Workspace(self.home))
+        engine.runs.reconcile()
+        return engine
+
+    def tts_engine(self) -> TTSEngine:
+        """The same for voices."""
+        engine = TTSEngine(Workspace(self.home))
         engine.runs.reconcile()
         return engine
 
@@ -106,7 +113,7 @@ def progress_line(run: Run, status: RunStatus, progress: Progress) -> str:
 
 
 def follow(
-    engine: LLMEngine, run: Run, *, quiet: bool = False, stop_on_interrupt: bool = False
+    engine: LLMEngine | TTSEngine, run: Run, *, quiet: bool = False, stop_on_interrupt: bool = False
 ) -> tuple[RunStatus, Progress]:
     """Show a run's progress until it ends. Ctrl+C leaves it running, or with `stop_on_interrupt` stops it."""
     log, progress = LogFile(run.log), Progress()

@@ -56,6 +56,11 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def seconds(value: float | None) -> str:
+    """The length of a recording: 3.2 s, 12 min 04 s."""
+    return UNKNOWN if value is None else f"{value:.1f} s" if value < 60 else duration(value)
+
+
 def number(value: float | None, digits: int = 4) -> str:
     return UNKNOWN if value is None else f"{value:.{digits}f}"
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from engines.environments import KINDS
 from engines.errors import EXIT_NOT_READY, UserError
 from ftui import format
 from ftui.console import Common, finish, follow, note, say, say_json
+
+LLM_SHOWN = ("torch", "transformers", "trl", "peft")
+VOICE_SHOWN = ("torch", "transformers", "qwen-tts", "faster-whisper")
 
 
 def doctor(*, common: Common | None = None) -> int:
@@ -28,23 +33,25 @@ def doctor(*, common: Common | None = None) -> int:
     say(f"✓ {facts['cores']} cores, {format.size(facts['free_memory'])} of memory free")
     mark = "✓" if facts["free_disk"] > 2e9 else "✗"
     say(f"{mark} {format.size(facts['free_disk'])} of disk free for {facts['home']}")
-    if environment["ready"]:
-        versions = environment["packages"]
-        shown = ", ".join(
-            f"{name} {versions[name]}" for name in ("torch", "transformers", "trl", "peft") if name in versions
-        )
-        say(f"✓ training environment {environment['python']}: {shown}")
-    else:
-        problem = environment["problem"] or "missing: " + ", ".join(environment["missing"])
-        say(f"✗ training environment {environment['python']}: {problem}\n    mend: ftui setup llm")
+    for report, shown in ((environment, LLM_SHOWN), (facts["voice_environment"], VOICE_SHOWN)):
+        say_environment(report, shown)
     if facts["embedded_model"]:
         say("✓ embedded base model SmolLM2-135M-Instruct")
     else:
         say("· the embedded base model is not converted yet (it happens at first use)\n    now: ftui setup")
     active = facts["active_adapter"] or "none"
     say(f"· {facts['datasets']} datasets, {facts['adapters']} adapters (active: {active}), {facts['runs']} runs")
-    say("· voices: not here yet, only language models can be trained")
     return 0 if environment["ready"] else EXIT_NOT_READY
+
+
+def say_environment(report: dict[str, Any], shown: tuple[str, ...]) -> None:
+    """One environment, with the versions of `shown`, or with what is missing and the command that mends it."""
+    title, python, versions = KINDS[report["kind"]].title, report["python"], report["packages"]
+    if report["ready"]:
+        say(f"✓ {title} environment {python}: " + ", ".join(f"{name} {versions[name]}" for name in shown))
+    else:
+        problem = report["problem"] or "missing: " + ", ".join(report["missing"])
+        say(f"✗ {title} environment {python}: {problem}\n    mend: ftui setup {report['kind']}")
 
 
 def setup(
@@ -54,7 +61,7 @@ def setup(
     python: Annotated[Path | None, Parameter(help="Use this interpreter instead of making an environment")] = None,
     common: Common | None = None,
 ) -> int:
-    """Make the training environment and the embedded base model ready.
+    """Make an environment ready: for language models (llm, with the embedded base model) or for voices (tts).
 
     Installs with the pip of this Python. Which torch comes, for CPU or CUDA, is decided by
     the package index that pip uses (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL).
@@ -62,15 +69,16 @@ def setup(
     For example:
 
       ftui setup
+      ftui setup tts
       ftui setup llm --python ~/envs/train/bin/python
     """
     common = common or Common()
-    if what == "tts":
-        raise UserError("not_ready", "voices cannot be trained yet", "Only `ftui setup llm` is there.")
     engine = common.engine()
+    environments = engine.environments
     if python is not None:
-        engine.environments.choose(what, python)
-    for make in (engine.make_environment, engine.make_base_model):
+        environments.choose(what, python)
+    make_environment = partial(environments.make, what) if python is None else lambda: None
+    for make in (make_environment, engine.make_base_model if what == "llm" else lambda: None):
         run = make()
         if run is None:
             continue
@@ -79,10 +87,15 @@ def setup(
         status, progress = follow(engine, run, quiet=common.json, stop_on_interrupt=True)
         if status.state != "done":
             return finish(run, status, progress, as_json=common.json, report=lambda _: None)
-    report = engine.environments.report(what)
+    report = environments.report(what)
+    if not report.ready:
+        cause = report.problem or f"{', '.join(report.missing)} is missing in {report.python}"
+        raise UserError("not_ready", cause, f"Install that there, or let `ftui setup {what}` make its own.")
+    model = {"embedded_model": str(engine.models.embedded)} if what == "llm" else {}
     if common.json:
-        say_json({**report.as_dict(), "embedded_model": str(engine.models.embedded)})
-    else:
-        say(f"✓ training environment: {report.python}")
+        say_json({**report.as_dict(), **model})
+        return 0
+    say(f"✓ {KINDS[what].title} environment: {report.python}")
+    if model:
         say(f"✓ embedded base model: {engine.models.embedded}")
     return 0

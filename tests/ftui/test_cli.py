@@ -140,7 +140,9 @@ def test_stop_and_resume_from_the_command_line(ftui: Any, engine: LLMEngine, tin
         (["adapters", "activate", "../x"], 2, "not a name"),
         (["adapters", "restore", "none"], 4, "in the trash"),
         (["runs", "show", "none"], 4, "no run none"),
-        (["setup", "tts"], 5, "voices cannot be trained yet"),
+        (["setup", "tts", "--python", "/bin/false"], 5, "does not run"),
+        (["tts", "samples", "show", "none"], 4, "no sample none"),
+        (["tts", "samples", "delete", "../x"], 2, "not a name"),
         (["nonsense"], 2, "nonsense"),
     ],
 )
@@ -157,6 +159,7 @@ def test_a_conversation_cannot_be_one_json_document(ftui: Any) -> None:
 
 def test_doctor(ftui: Any, engine: LLMEngine) -> None:
     assert "training environment" in ftui("doctor").stdout
+    assert "ftui setup tts" in ftui("doctor").stdout
     facts = json.loads(ftui("doctor", "--json").stdout)
     assert facts["environment"]["ready"] and facts["environment"]["packages"]["torch"]
     broken = engine.workspace.home / "python"
