@@ -107,7 +107,7 @@ def plain_loop(source: Path, output: Path) -> None:
     with open(output, "w", encoding="utf-8") as out:
         for position, chat in enumerate(export["chats"]["list"]):
             if chat["type"] == "personal_chat":
-                for session, turns in _plain_sessions(chat["messages"]):
+                for began, turns in _plain_sessions(chat["messages"]):
                     while turns and turns[-1]["role"] == "user":
                         turns.pop()
                     for start in range(0, len(turns), 20):
@@ -115,12 +115,12 @@ def plain_loop(source: Path, output: Path) -> None:
                             {"role": turn["role"], "content": "\n".join(turn["parts"])}
                             for turn in turns[start : start + 20]
                         ]
-                        row = {"messages": messages, "conversation": f"{position}/{session}"}
+                        row = {"messages": messages, "conversation": f"{position}/{began}"}
                         out.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
 def _plain_sessions(messages: list[dict[str, Any]]) -> Any:
-    session, last, turns = 0, 0, []
+    began, last, turns = 0, 0, []
     for message in messages:
         if message["type"] != "message":
             continue
@@ -133,14 +133,14 @@ def _plain_sessions(messages: list[dict[str, Any]]) -> Any:
             continue
         time = int(message["date_unixtime"])
         if time - last >= 180 * 60:
-            yield session, turns
-            session, turns = session + 1, []
+            yield began, turns
+            began, turns = time, []
         last = time
         if turns and turns[-1]["role"] == role:
             turns[-1]["parts"].append(text)
         elif turns or role == "user":
             turns.append({"role": role, "parts": [text]})
-    yield session, turns
+    yield began, turns
 
 
 def measure(command: list[str]) -> tuple[float, float]:

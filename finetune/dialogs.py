@@ -1,8 +1,9 @@
 """How a stream of chat messages becomes dialogs, one message at a time.
 
     chat      messages of one conversation partner or group, in order
-    session   messages without a long pause; one conversation of the dataset
-    turn      consecutive messages of one side, joined with line breaks
+    session   messages without a long pause; one conversation of the dataset, named after its chat and its beginning
+    thread    the same, held together by replies instead (see `finetune.threads`)
+    turn      consecutive messages of one side, joined with line breaks, or each message by itself
     dialog    at most so many turns of one session, from a question to an answer
 
 The owner's turns are the assistant's, everybody else's are the user's. What is left out
@@ -19,10 +20,12 @@ from typing import Any
 import msgspec
 
 from engines.config import PrepareConfig
+from finetune.conversation import Conversation
 from finetune.formats.dialog import Dialog, Turn
 from finetune.formats.telegram_message import Batch, Chat, Message, Service
 from finetune.plain_text import first_sentences, harmless
 from finetune.ready_dialogs import turns_as_they_are, whole_turns
+from finetune.threads import Threads
 
 PERSONAL_CHATS = frozenset({"personal_chat"})
 GROUP_CHATS = frozenset({"private_group", "private_supergroup", "public_supergroup"})
@@ -53,7 +56,9 @@ class DialogBuilder:
     def __init__(self, config: PrepareConfig, owner_ids: Iterable[str | int], write: Callable[[Row], object]):
         self.gap_seconds = config.session_gap_minutes * 60
         self.min_turns = config.min_dialog_messages
-        self.max_turns = config.max_dialog_length // 2 * 2  # a dialog has as many answers as questions
+        self.joins = config.join_messages
+        self.max_turns = config.max_dialog_length // 2 * 2  # half of them questions
+        self.max_turn_messages = MAX_TURN_MESSAGES if self.joins else self.max_turns // 2
         self.max_characters = config.max_message_length
         self.chat_kinds = PERSONAL_CHATS | (GROUP_CHATS if config.include_groups else frozenset())
         self.owner_ids: frozenset[str | int] = frozenset(owner_ids)
@@ -75,14 +80,9 @@ class DialogBuilder:
 
         self._chat: Chat | None = None
         self._names_speakers = False
-        self._session = 0
-        self._session_wrote = False
         self._last_time = 0
-        self._began = 0  # when the session did
-        self._turns: list[Turn] = []
-        self._turn_messages = 0  # messages in self._turns
-        self._parts: list[str] = []  # messages of the turn that is being said
-        self._is_answer = False  # who says it
+        self._now = Conversation()
+        self._threads = Threads(self.gap_seconds, self._end) if config.thread_replies else None
 
     def uses(self, chat: Chat) -> bool:
         """Do the chat's messages count? Group chats only if they are included; never bots, channels, notes."""
@@ -94,6 +94,7 @@ class DialogBuilder:
             self._open_chat(chat)
         self.messages_read += len(messages)
         dropped, owner_ids, gap, last_time = self.dropped, self.owner_ids, self.gap_seconds, self._last_time
+        threads, most, now = self._threads, self.max_turn_messages, self._now
         for message in messages:
             if type(message) is not Message:
                 dropped["service" if isinstance(message, Service) else "unsupported"] += 1
@@ -112,17 +113,21 @@ class DialogBuilder:
             if len(text) > self.max_characters and not (text := self._shorten(text)):
                 continue
             time = message.time or message.time_of_date() or last_time
-            if time - last_time >= gap:
+            if threads is not None:
+                now = threads.conversation_of(message, is_owner, time, last_time)
+            elif time - last_time >= gap:
                 self.end_session()
-                self._began = time
+                now = self._now = Conversation(time)
             last_time = time
             if self._names_speakers and not is_owner:
                 text = f"{speaker_name(message.author)}: {text}"
-            parts = self._parts
-            if is_owner is self._is_answer and parts and len(parts) < MAX_TURN_MESSAGES:
+            parts = now.parts
+            if is_owner is now.is_answer and parts and len(parts) < most:
                 parts.append(text)  # what _say would do, without a call for each message
-            else:
-                self._say(is_owner, text)
+            elif not self._say(now, is_owner, text):
+                continue
+            if threads is not None:
+                threads.remember(message, now)
         self._last_time = last_time
 
     def add_dialog(self, dialog: Dialog) -> None:
@@ -143,7 +148,7 @@ class DialogBuilder:
         used = len(dialog.turns)
         turns = turns_as_they_are(dialog)
         if turns is None:
-            turns, dropped = whole_turns(dialog)
+            turns, dropped = whole_turns(dialog, self.joins)
             self.dropped.update(dropped)
             used -= dropped.total()
         said, characters = len(turns), self.characters
@@ -164,15 +169,10 @@ class DialogBuilder:
 
     def end_session(self) -> None:
         """Hand over what is complete; the next message begins a new session."""
-        if self._parts and not self._is_answer:
-            self.dropped["unanswered"] += len(self._parts)
-        elif self._parts:
-            self._close_turn()
-        self._parts = []
-        self._write_dialog()
-        self._session += 1
-        self._session_wrote = False
-        self._is_answer = False
+        if self._threads is not None:
+            self._threads.end_all()
+        self._end(self._now)
+        self._now = Conversation()
 
     def end_file(self) -> None:
         """The next chat is another one, even if it looks the same."""
@@ -203,19 +203,18 @@ class DialogBuilder:
                 months[datetime.fromtimestamp(day * DAY, UTC).strftime("%Y-%m")] += count
         return dict(sorted(months.items()))
 
-    def _head(self) -> list[Turn]:
+    def _head(self, began: int) -> list[Turn]:
         """The system turn, if one was asked for."""
         if not self.system_prompt:
             return []
         contact = speaker_name(self._chat.name if self._chat else None)
-        date = datetime.fromtimestamp(self._began, UTC).date().isoformat() if self._began else ""
+        date = datetime.fromtimestamp(began, UTC).date().isoformat() if began else ""
         return [Turn("system", self.system_prompt.replace("{contact}", contact).replace("{date}", date))]
 
     def _open_chat(self, chat: Chat) -> None:
         self.end_session()
         self._chat = chat
         self.source = speaker_name(chat.name)
-        self._session = 0
         self._last_time = 0
         self._names_speakers = chat.kind in GROUP_CHATS
         if self.uses(chat):
@@ -223,33 +222,33 @@ class DialogBuilder:
         else:
             self.chats_skipped[chat.kind] += 1
 
-    def _say(self, is_answer: bool, text: str) -> None:
-        if parts := self._parts:
-            if is_answer is self._is_answer:
-                parts.append(text)
-                if len(parts) > MAX_TURN_MESSAGES:
-                    self._trim_turn()
-                return
-            self._close_turn()
-        if is_answer and not self._turns:
+    def _say(self, now: Conversation, is_answer: bool, text: str) -> bool:
+        """Is `text` a part of the conversation? Not if it is an answer to nothing, or the end of an endless one."""
+        if now.parts and is_answer is not now.is_answer:
+            self._close_turn(now)
+        if is_answer and not now.turns:
             self.dropped["before_question"] += 1
-            return
-        if not is_answer and len(self._turns) >= self.max_turns:
-            self._write_dialog()
-        self._parts = [text]
-        self._is_answer = is_answer
+            return False
+        now.is_answer = is_answer
+        now.parts.append(text)
+        over = now.trim_turn(self.max_turn_messages)
+        if over:
+            self.dropped["endless_turn"] += over
+        return not (over and is_answer)
 
-    def _close_turn(self) -> None:
-        self._turns.append(Turn("assistant" if self._is_answer else "user", "\n".join(self._parts)))
-        self._turn_messages += len(self._parts)
-        self._parts = []
+    def _close_turn(self, now: Conversation) -> None:
+        now.close_turn(self.joins)
+        if now.is_answer and len(now.turns) > self.max_turns:
+            self._write_dialog(now, *now.take_turns(up_to_last_question=True))
 
-    def _trim_turn(self) -> None:
-        """Of an endless turn keep what touches the other side: the end of a question, the start of an answer."""
-        half = MAX_TURN_MESSAGES // 2
-        kept = self._parts[:MAX_TURN_MESSAGES] if self._is_answer else self._parts[-half:]
-        self.dropped["endless_turn"] += len(self._parts) - len(kept)
-        self._parts = kept
+    def _end(self, now: Conversation) -> None:
+        """Nothing more is said in it."""
+        now.ended = True
+        if now.parts and not now.is_answer:
+            self.dropped["unanswered"] += len(now.parts)
+        elif now.parts:
+            self._close_turn(now)
+        self._write_dialog(now, *now.take_turns())
 
     def _shorten(self, text: str) -> str:
         short = first_sentences(text, self.max_characters)
@@ -259,26 +258,23 @@ class DialogBuilder:
             self.dropped["too_long"] += 1
         return short
 
-    def _write_dialog(self) -> None:
-        """Write self._turns, which is empty or goes from a question to an answer."""
-        turns = self._turns
+    def _write_dialog(self, now: Conversation, turns: list[Turn], messages: int) -> None:
+        """Write turns that go from a question to an answer, if there are enough of them."""
         if len(turns) < self.min_turns:
-            if self._turn_messages:
-                self.dropped["short_dialog"] += self._turn_messages
-        else:
-            for turn in turns:
-                self.characters[turn.role] += len(turn.content)
-            self.dialogs += 1
-            self.turns += len(turns)
-            self.days[self._began // DAY] += 1
-            self.sources[self.source] += 1
-            self.messages_used += self._turn_messages
-            self.conversations += not self._session_wrote
-            self._session_wrote = True
-            position = self._chat.position if self._chat else 0
-            self.write(Row(self._head() + turns, f"{self.file}{position}/{self._session}"))
-        self._turns = []
-        self._turn_messages = 0
+            if messages:
+                self.dropped["short_dialog"] += messages
+            return
+        for turn in turns:
+            self.characters[turn.role] += len(turn.content)
+        self.dialogs += 1
+        self.turns += len(turns)
+        self.days[now.began // DAY] += 1
+        self.sources[self.source] += 1
+        self.messages_used += messages
+        self.conversations += not now.wrote
+        now.wrote = True
+        position = self._chat.position if self._chat else 0
+        self.write(Row(self._head(now.began) + turns, f"{self.file}{position}/{now.began}"))
 
 
 def speaker_name(name: str | None) -> str:

@@ -4,7 +4,7 @@
 
 INPUT is a file of any format in `finetune.formats`, a folder or a zip archive of such
 files, or the name of a dataset on the Hugging Face hub. Each line of OUTPUT is
-`{"messages": [{"role", "content"}, …], "conversation": "<chat>/<session>"}`, or
+`{"messages": [{"role", "content"}, …], "conversation": "<chat>/<when it began>"}`, or
 `{"text": "…", …}`; what was read, used and left out stands beside it in
 `OUTPUT.report.json`. A run that fails or is stopped leaves neither. CONFIG holds the
 parameters of `PrepareConfig`.

@@ -24,13 +24,14 @@ def turns_as_they_are(dialog: Dialog) -> list[Turn] | None:
     return turns
 
 
-def whole_turns(dialog: Dialog) -> tuple[list[Turn], Counter[str]]:
+def whole_turns(dialog: Dialog, joined: bool = True) -> tuple[list[Turn], Counter[str]]:
     """The turns of a ready-made dialog, from a question to an answer, and what was left out, by reason.
 
-    Turns of one role that follow each other are joined, unless only one of them is learned.
+    Turns of one role that follow each other are joined if `joined`, unless only one of them is learned.
+    System turns are always joined.
     """
     turns: list[Turn] = []
-    joined: list[int] = []  # messages in each turn
+    messages: list[int] = []  # in each turn
     dropped: Counter[str] = Counter()
     for said in dialog.turns:
         text = harmless(said.content).strip()
@@ -38,12 +39,14 @@ def whole_turns(dialog: Dialog) -> tuple[list[Turn], Counter[str]]:
             dropped["tool" if said.role == TOOL else "empty"] += 1
         elif said.role == "assistant" and not any(turn.role == "user" for turn in turns):
             dropped["before_question"] += 1
-        elif turns and turns[-1].role == said.role and turns[-1].weight == said.weight:
+        elif turns and turns[-1].role == said.role and turns[-1].weight == said.weight and (
+            joined or said.role == "system"
+        ):  # fmt: skip
             turns[-1].content += f"\n{text}"
-            joined[-1] += 1
+            messages[-1] += 1
         else:
             turns.append(Turn(said.role, text, said.weight))
-            joined.append(1)
+            messages.append(1)
     while turns and turns[-1].role != "assistant":
-        dropped["unanswered" if turns.pop().role == "user" else "unused_system"] += joined.pop()
+        dropped["unanswered" if turns.pop().role == "user" else "unused_system"] += messages.pop()
     return turns, dropped

@@ -150,7 +150,7 @@ def _without_last_answer(messages: list[Message]) -> list[Message]:
 
 
 def _encode_dialog(messages: list[Message], tokenizer: Any, unlearned: frozenset[int]) -> tuple[list[int], list[int]]:
-    text = tokenizer.apply_chat_template(messages, tokenize=False)
+    text = _rendered(messages, tokenizer)
     spans = answer_spans(messages, tokenizer, text, unlearned)
     coding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     labels = [
@@ -158,6 +158,20 @@ def _encode_dialog(messages: list[Message], tokenizer: Any, unlearned: frozenset
         for token, (start, end) in zip(coding["input_ids"], coding["offset_mapping"], strict=True)
     ]
     return coding["input_ids"], labels
+
+
+def _rendered(messages: list[Message], tokenizer: Any, **options: bool) -> str:
+    """Raises UserError where the template refuses: some want a question and an answer by turns, or no system turn."""
+    from jinja2 import TemplateError
+
+    try:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
+    except TemplateError as error:
+        raise UserError(
+            "bad_input",
+            f"this model's chat template refuses a dialog: {str(error)[:200]}",
+            "Prepare the dataset with joined messages and without a system prompt, or choose another base model.",
+        ) from None
 
 
 def answer_spans(
@@ -174,8 +188,8 @@ def answer_spans(
     for index, turn in enumerate(messages):
         if turn["role"] != "assistant" or index in unlearned:
             continue
-        before = tokenizer.apply_chat_template(messages[:index], tokenize=False, add_generation_prompt=True)
-        through = tokenizer.apply_chat_template(messages[: index + 1], tokenize=False)
+        before = _rendered(messages[:index], tokenizer, add_generation_prompt=True)
+        through = _rendered(messages[: index + 1], tokenizer)
         if not through.startswith(before) or not text.startswith(through):
             raise UserError(
                 "bad_input",

@@ -25,6 +25,20 @@ class PrepareConfig(JobConfig):
             description="A pause this long ends a conversation",
         ),
     ] = 180
+    join_messages: Annotated[
+        bool,
+        Field(
+            title="Join messages",
+            description="Consecutive messages of one side make one turn; off: each stays a turn of its own",
+        ),
+    ] = True
+    thread_replies: Annotated[
+        bool,
+        Field(
+            title="Follow replies",
+            description="A reply goes on with the conversation of the message it replies to, however long ago",
+        ),
+    ] = False
     min_dialog_messages: Annotated[
         int,
         Field(title="Shortest dialog", ge=2, json_schema_extra=unit("turns"), description="Shorter ones are left out"),

@@ -86,7 +86,10 @@ def to_message(value: Any) -> AnyMessage | None:
         time = 0
     is_bot = bool(author.get("isBot"))
     name = author.get("nickname") or author.get("name")
+    reference = value.get("reference")
     message = Message(
+        id=number_of(value.get("id")),
+        reply_to=number_of(reference.get("messageId")) if isinstance(reference, dict) else 0,
         author=str(name) if name else None,
         author_id=str(author.get("id")),
         time=time,
@@ -96,3 +99,8 @@ def to_message(value: Any) -> AnyMessage | None:
     if value.get("forwardedMessage"):
         message.forwarded_from = None
     return message
+
+
+def number_of(id: Any) -> int:
+    """Ids are texts of digits; 0 for anything else."""
+    return int(id) if isinstance(id, str) and id.isascii() and id.isdigit() and len(id) < 20 else 0

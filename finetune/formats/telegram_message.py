@@ -38,20 +38,30 @@ class Message(
     gc=False,
     tag="message",
     tag_field="type",
-    rename={"time": "date_unixtime", "author_id": "from_id", "author": "from"},
+    rename={
+        "time": "date_unixtime",
+        "author_id": "from_id",
+        "author": "from",
+        "reply_to": "reply_to_message_id",
+        "reply_peer": "reply_to_peer_id",
+    },
 ):
     """One message, with Telegram's fields that matter here. `time` is in Unix seconds, 0: not given.
 
     `forwarded_from` may be null and is still a forward, so its presence is what counts.
+    reply_to: the id of a message, 0: none; of another chat if there is a `reply_peer`.
     The fields stand in the order of the file: the decoder looks for the next one first.
     """
 
+    id: int = 0
     date: str = ""
     time: int = 0
     author: str | None = None
     author_id: str | int | None = None
     forwarded_from: str | UnsetType | None = UNSET
     saved_from: str | UnsetType | None = UNSET
+    reply_to: int = 0
+    reply_peer: Any = UNSET
     photo: str = ""
     file: str = ""
     media_type: str = ""

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from telegram_exports import OWNER, PEER
+from telegram_exports import OWNER, PEER, START
 from telegram_exports import message as export_message
 
 from engines.config import PrepareConfig
@@ -17,6 +17,7 @@ from finetune.formats.dialog import Dialog, Turn
 from finetune.formats.telegram_message import AnyMessage, Chat, Service, Unsupported
 from finetune.plain_text import first_sentences, harmless
 
+KEY = f"0/{START}"  # of the conversation that begins there in the first chat
 Dialogs = list[tuple[str, list[tuple[str, str]]]]
 
 
@@ -52,7 +53,7 @@ def test_messages_of_one_author_join() -> None:
     found, builder = personal(
         message(PEER, "hi"), message(PEER, "there"), message(OWNER, "hello"), message(OWNER, ["you ", {"text": "too"}])
     )
-    assert found == [("0/1", [("user", "hi\nthere"), ("assistant", "hello\nyou too")])]
+    assert found == [(KEY, [("user", "hi\nthere"), ("assistant", "hello\nyou too")])]
     assert builder.characters == {"user": 8, "assistant": 13}
     assert (builder.turns, builder.conversations, builder.messages_used) == (2, 1, 4)
 
@@ -60,7 +61,7 @@ def test_messages_of_one_author_join() -> None:
 @pytest.mark.parametrize(("pause", "sessions"), [(179 * 60, 1), (180 * 60, 2), (26 * 3600, 2), (20 * 86400 + 5, 2)])
 def test_a_pause_ends_the_session(pause: int, sessions: int) -> None:
     found, builder = personal(*turns(2), message(PEER, "again", at=1 + pause), message(OWNER, "yes", at=2 + pause))
-    assert [key for key, _ in found] == ["0/1", "0/2"][:sessions]
+    assert [key for key, _ in found] == [KEY, f"0/{START + 1 + pause}"][:sessions]
     assert builder.conversations == sessions
 
 
@@ -74,7 +75,7 @@ def test_dialogs_start_with_a_question_and_end_with_an_answer() -> None:
     found, builder = personal(
         message(OWNER, "a"), message(OWNER, "b"), *turns(2), message(PEER, "c"), message(PEER, "d")
     )
-    assert found == [("0/1", [("user", "0"), ("assistant", "1")])]
+    assert found == [(KEY, [("user", "0"), ("assistant", "1")])]
     assert builder.dropped == {"before_question": 2, "unanswered": 2}
 
 
@@ -84,7 +85,7 @@ def test_forwards_are_not_the_owners_words() -> None:
         message(OWNER, "not mine", forwarded_from=None),
         message(OWNER, "mine"),
     )
-    assert found == [("0/1", [("user", "look"), ("assistant", "mine")])]
+    assert found == [(KEY, [("user", "look"), ("assistant", "mine")])]
     assert builder.dropped == {"forwarded_by_owner": 1}
 
 
@@ -98,7 +99,7 @@ def test_media_without_text_is_counted_by_reason() -> None:
         message(OWNER, "ok"),
         message(OWNER, "", media_type="sticker", sticker_emoji="🙂"),
     )
-    assert found == [("0/1", [("user", "caption"), ("assistant", "ok")])]
+    assert found == [(KEY, [("user", "caption"), ("assistant", "ok")])]
     assert builder.dropped == {"voice_message": 1, "photo": 1, "service": 1, "unsupported": 1, "sticker": 1}
 
 
@@ -109,7 +110,7 @@ def test_media_without_text_is_counted_by_reason() -> None:
 @pytest.mark.parametrize("groups", [False, True])
 def test_other_chats_are_left_out(kind: str, groups: bool) -> None:
     found, builder = build((kind, turns(2)), ("personal_chat", turns(2)), include_groups=groups)
-    assert [key for key, _ in found] == ["1/1"]
+    assert [key for key, _ in found] == [f"1/{START}"]
     assert (builder.chats_used, builder.chats_skipped) == (1, {kind: 1})
 
 
@@ -124,7 +125,7 @@ def test_groups_name_their_speakers(kind: str) -> None:
     assert build((kind, messages))[1].chats_skipped == {kind: 1}
     found, _ = build((kind, messages), include_groups=True)
     user = "One: hi\nOne: again\nDeleted account: hey"
-    assert found == [("0/1", [("user", user), ("assistant", "hello both")])]
+    assert found == [(KEY, [("user", user), ("assistant", "hello both")])]
 
 
 def test_sessions_do_not_cross_chats() -> None:
@@ -137,12 +138,32 @@ def test_sessions_do_not_cross_chats() -> None:
 def test_long_dialogs_are_cut_at_turns(longest: int, lengths: list[int]) -> None:
     found, builder = personal(*turns(11), max_dialog_length=longest)
     assert [len(rows) for _, rows in found] == lengths
-    assert {key for key, _ in found} == {"0/1"}
+    assert {key for key, _ in found} == {KEY}
     for _, rows in found:
         assert [role for role, _ in rows] == ["user", "assistant"] * (len(rows) // 2)
     assert [text for _, rows in found for _, text in rows] == [str(number) for number in range(10)]
     assert builder.dropped == {"unanswered": 1}
     assert builder.conversations == 1
+
+
+def test_messages_that_are_not_joined_stay_turns_of_their_own() -> None:
+    talk = [
+        *[message(PEER, f"q{number}") for number in range(3)],
+        *[message(OWNER, f"a{number}") for number in range(2)],
+        message(PEER, "more"),
+        message(OWNER, "yes"),
+    ]
+    found, builder = personal(*talk, join_messages=False)
+    roles = ["user"] * 3 + ["assistant"] * 2 + ["user", "assistant"]
+    texts = ["q0", "q1", "q2", "a0", "a1", "more", "yes"]
+    assert found == [(KEY, list(zip(roles, texts, strict=True)))]
+    assert (builder.turns, builder.messages_used) == (7, 7)
+
+    found, builder = personal(*talk, join_messages=False, max_dialog_length=6)  # is cut at a question
+    assert [[text for _, text in rows] for _, rows in found] == [texts[:5], texts[5:]]
+    found, builder = personal(*talk, join_messages=False, max_dialog_length=4)  # of each side two
+    assert [[text for _, text in rows] for _, rows in found] == [texts[1:5], texts[5:]]
+    assert builder.dropped == {"endless_turn": 1}
 
 
 def test_short_dialogs_are_left_out() -> None:
@@ -184,7 +205,7 @@ def test_first_sentences(text: str, limit: int, kept: str) -> None:
 def test_harmless() -> None:
     assert harmless("a\x00b\x1b[31m\x7f\x9b\tc\r\nd\x0be\ud83d 🙂") == "ab[31m\tc\nd\ne\ufffd 🙂"
     found, _ = personal(message(PEER, "\x1b]52;c;x\x07"), message(OWNER, "\x02"), message(OWNER, "ok\u200d\udc00"))
-    assert found == [("0/1", [("user", "]52;c;x"), ("assistant", "ok\u200d\ufffd")])]
+    assert found == [(KEY, [("user", "]52;c;x"), ("assistant", "ok\u200d\ufffd")])]
 
 
 def test_an_endless_turn_keeps_what_touches_the_other_side(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +223,7 @@ def test_order_and_time_oddities_do_not_break() -> None:
     found, _ = personal(
         message(PEER, "q", at=100), message(OWNER, "a", at=50), message(PEER, "r", date_unixtime="0", date="nonsense")
     )
-    assert found == [("0/1", [("user", "q"), ("assistant", "a")])]
+    assert found == [(f"0/{START + 100}", [("user", "q"), ("assistant", "a")])]
 
 
 def test_ready_made_dialogs() -> None:
@@ -226,11 +247,16 @@ def test_ready_made_dialogs() -> None:
     assert builder.dropped == {"before_question": 1, "empty": 1, "unanswered": 1, "unused_system": 1}
     assert builder.messages_read == builder.messages_used + builder.dropped.total()
 
+    builder = DialogBuilder(PrepareConfig(join_messages=False), (), rows.append)
+    builder.add_dialog(Dialog([Turn(*turn) for turn in answered], "apart"))
+    assert [turn.content for turn in rows[2].messages] == ["be\nbrief", "q", "q2", "a"]
 
-@pytest.mark.parametrize("seed", range(20))
+
+@pytest.mark.parametrize("seed", range(40))
 def test_rules_hold_for_any_chat(seed: int) -> None:
     source = random.Random(seed)
     config = {"max_dialog_length": source.randint(2, 9), "max_message_length": 12, "include_groups": True}
+    config |= {"thread_replies": source.random() < 0.5, "join_messages": source.random() < 0.5}
     chats = []
     for _ in range(4):
         time, messages = 0, []
@@ -239,10 +265,15 @@ def test_rules_hold_for_any_chat(seed: int) -> None:
             author = source.choice([OWNER, PEER, "user3", None])
             text = source.choice(["", "ok", "One. Two three four", "x" * 20, "\x1b"])
             more = {"forwarded_from": None} if source.random() < 0.2 else {}
+            if messages and source.random() < 0.3:
+                more["reply_to_message_id"] = getattr(source.choice(messages), "id", 7)
             messages.append(message(author, text, time, **more) if source.random() < 0.9 else Service())
         chats.append((source.choice(["personal_chat", "private_group"]), messages))
     found, _ = build(*chats, **config)
     for _, rows in found:
         assert 2 <= len(rows) <= config["max_dialog_length"]
-        assert [role for role, _ in rows] == ["user", "assistant"] * (len(rows) // 2)
+        roles = [role for role, _ in rows]
+        assert (roles[0], roles[-1]) == ("user", "assistant")
+        if config["join_messages"]:
+            assert roles == ["user", "assistant"] * (len(rows) // 2)
         assert all(text.strip() for _, text in rows)

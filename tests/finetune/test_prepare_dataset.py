@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from telegram_exports import OWNER, PEER, account, chat, dialog, message, service, write
+from telegram_exports import OWNER, PEER, START, account, chat, dialog, message, service, write
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,7 +62,7 @@ def test_dataset_report_and_events(tmp_path: Path, single: bool) -> None:
     assert code == 0
     turns = [("user", "question"), ("assistant", "answer")] * 3
     expected = [{"role": role, "content": f"{text} {number // 2}"} for number, (role, text) in enumerate(turns)]
-    assert rows(output) == [{"messages": expected, "conversation": "0/1"}]
+    assert rows(output) == [{"messages": expected, "conversation": f"0/{START}"}]
 
     report = json.loads((tmp_path / "chat_dataset.report.json").read_text())
     assert report["source"] == "result.json" and report["format"] == "telegram"

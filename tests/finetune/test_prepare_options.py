@@ -80,19 +80,25 @@ def test_modes() -> None:
         [("s", 1), ("u1", 1), ("a1", 0), ("u2", 1), ("a2", 1)],
         [("s", 1), ("u2", 1), ("a2", 0), ("u3", 1), ("a3", 1)],
     ]
+    half = Row([Turn("user", "u"), Turn("assistant", "no", 0), Turn("assistant", "yes")], "k")
+    for mode in ("instruct", "conversational"):
+        assert [part.messages for part in rows_of(half, mode, 2)] == [half.messages]
 
 
-@given(st.integers(1, 12), st.integers(2, 9))
-def test_every_answer_is_learned_once(pairs: int, window: int) -> None:
-    row = dialog(*[f"{side}{n}" for n in range(pairs) for side in "ua"])
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), min_size=1, max_size=9), st.integers(2, 9))
+def test_every_answer_is_learned_once(runs: list[tuple[int, int]], window: int) -> None:
+    roles = [role for asked, said in runs for role in ["user"] * asked + ["assistant"] * said]
+    row = Row([Turn(role, f"a{number}") for number, role in enumerate(roles)], "k")
+    answers = [f"a{number}" for number, role in enumerate(roles) if role == "assistant"]
     for mode in ("instruct", "conversational"):
         learned = [
             turn.content
             for part in rows_of(row, mode, window)
+            if part.messages[0].role == "user" and part.messages[-1].role == "assistant"
             for turn in part.messages
             if turn.role == "assistant" and turn.weight
         ]
-        assert learned == [f"a{n}" for n in range(pairs)]
+        assert learned == answers
 
 
 def test_a_split_keeps_conversations_and_labels(tmp_path: Path) -> None:

@@ -51,6 +51,20 @@ def test_the_tokens_of_an_answer_are_those_that_generation_would_produce(tokeniz
     assert encoded.labels[0][len(prompt)] != IGNORED
 
 
+def test_turns_that_were_not_joined_are_each_learned_or_refused_in_words(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roles = ["user", "user", "assistant", "assistant"]
+    dialog = Dialog([{"role": role, "content": f"t{number}"} for number, role in enumerate(roles)], "0")
+    learned = [label for label in encode([dialog], tokenizer, 512).labels[0] if label != IGNORED]
+    assert tokenizer.decode(learned) == "t2<|im_end|>t3<|im_end|>"
+    strict = "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+    strict += "{{ raise_exception('roles must alternate') }}{% endif %}{{ m.content }}{% endfor %}"
+    monkeypatch.setattr(tokenizer, "chat_template", strict)
+    with pytest.raises(UserError, match="refuses a dialog: roles must alternate"):
+        encode([dialog], tokenizer, 512)
+
+
 def test_a_long_dialog_loses_whole_turns_and_is_counted(tokenizer: Any) -> None:
     long = talk(*["word " * 20] * 8)
     encoded = encode([long, talk("a", "b")], tokenizer, 120)
