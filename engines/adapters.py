@@ -1,23 +1,30 @@
 """The trained adapters on disk and the one that is active.
 
     finetune/adapters/{name}/final/    adapter_config.json, adapter_model.safetensors
-    finetune/adapters/{name}/card.json what it was made from; written by training
+    finetune/adapters/{name}/card.json what it was made from, and what its owner notes of it
     finetune/adapters/.active          the active one's name, no newline; absent: none
 
-A folder is written once and never again, so a server may cache what it read from it.
+Weights are written once and never again; names may move. What a server loads has a path
+of its own, see adapter_versions.py.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engines import statefiles
 from engines.errors import UserError
+from engines.fingerprints import ADAPTER_FILES as FILES
 from engines.workspace import NAME, Workspace, check_name, is_real_dir
 
-FILES = ("adapter_config.json", "adapter_model.safetensors")
+LONGEST_NOTE = 2000
+MOST_TAGS = 20
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,14 @@ class Adapter:
     eval_loss: float | None
     run: str
     config: dict[str, Any]
+    notes: str
+    tags: tuple[str, ...]
+    dataset_fingerprint: str
+
+    @property
+    def final(self) -> Path:
+        """The folder with the weights, as peft writes it."""
+        return self.path / "final"
 
     def as_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "path": str(self.path)}
@@ -118,6 +133,69 @@ class Adapters:
         """Bring a deleted adapter back."""
         return self.get(self.workspace.restore(trashed).name)
 
+    def rename(self, name: str, new_name: str) -> Adapter:
+        """Give an adapter another name; if it is the active one, `.active` follows. Raises UserError if it is taken."""
+        adapter = self.get(name)
+        if not adapter.active:
+            target = self._free(new_name)
+            os.rename(adapter.path, target)
+            statefiles.sync_dir(self.folder)
+            self._change_card(target, name=new_name)
+            return self.get(new_name)
+        self.copy(name, new_name)  # so that at any moment `.active` names an adapter that is there
+        self.activate(new_name)
+        shutil.rmtree(adapter.path)
+        return self.get(new_name)
+
+    def copy(self, name: str, new_name: str) -> Adapter:
+        """A second adapter with the same weights, whole or not at all."""
+        adapter, target = self.get(name), self._free(new_name)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            shutil.copytree(adapter.path, partial)
+            self._change_card(partial, name=new_name)
+            os.rename(partial, target)
+            statefiles.sync_dir(self.folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return self.get(new_name)
+
+    def note(self, name: str, text: str) -> Adapter:
+        """Replace the notes on an adapter's card; an empty text removes them."""
+        if len(text) > LONGEST_NOTE:
+            raise UserError("usage", f"a note has at most {LONGEST_NOTE} characters", "Shorten it.")
+        self._change_card(self.get(name).path, notes=text.strip())
+        return self.get(name)
+
+    def tag(self, name: str, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Adapter:
+        """Put tags on an adapter's card, and take others off."""
+        adapter = self.get(name)
+        tags = [tag for tag in dict.fromkeys([*adapter.tags, *(check_name(tag, "a tag") for tag in add)])
+                if tag not in set(remove)]  # fmt: skip
+        if len(tags) > MOST_TAGS:
+            raise UserError("usage", f"an adapter has at most {MOST_TAGS} tags", "Take some off.")
+        self._change_card(adapter.path, tags=tags)
+        return self.get(name)
+
+    def add(self, partial: Path, name: str, card: dict[str, Any]) -> Adapter:
+        """Take in a folder beside the adapters that holds `final/`, in one step."""
+        target = self._free(name)
+        statefiles.write_json(partial / "card.json", {"created_at": time.time(), **card, "name": name})
+        os.rename(partial, target)
+        statefiles.sync_dir(self.folder)
+        return self.get(name)
+
+    def _free(self, name: str) -> Path:
+        """The folder of a new name. Raises UserError if there is one."""
+        target = self.folder / check_name(name, "an adapter")
+        if target.exists() or target.is_symlink():
+            raise UserError("conflict", f"there is an adapter {name} already", "Choose another name.")
+        return target
+
+    def _change_card(self, path: Path, **changes: Any) -> None:
+        statefiles.write_json(path / "card.json", {**statefiles.read_object(path / "card.json"), **changes})
+
     def free_name(self, wanted: str) -> str:
         """`wanted`, or `wanted-2`, `wanted-3` … if it is taken."""
         name, number = wanted, 1
@@ -127,8 +205,8 @@ class Adapters:
         return name
 
     def _read(self, path: Path, active: str | None) -> Adapter:
-        card = statefiles.read_json(path / "card.json", {})
-        peft = statefiles.read_json(path / "final" / FILES[0], {})
+        card = statefiles.read_object(path / "card.json")
+        peft = statefiles.read_object(path / "final" / FILES[0])
         figures = card.get("figures", {})
         complete = _is_complete(path)
         return Adapter(
@@ -147,6 +225,9 @@ class Adapters:
             eval_loss=figures.get("eval_loss"),
             run=str(card.get("run", "")),
             config=card.get("config", {}),
+            notes=str(card.get("notes", "")),
+            tags=tuple(str(tag) for tag in card.get("tags", [])),
+            dataset_fingerprint=str(card.get("dataset", {}).get("fingerprint", "")),
         )
 
 

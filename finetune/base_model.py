@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import warnings
@@ -134,17 +133,3 @@ def _explained(source: str, load: Any) -> Any:
             else "Check the path of the base model."
         )
         raise UserError("not_found", f"the base model {source} cannot be loaded: {first}", step) from error
-
-
-def identity(source: str) -> str:
-    """16 hexadecimal digits that tell one base model from another: sizes and heads of its weight files."""
-    path = Path(source)
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path] if path.is_file() else []
-    digest = hashlib.blake2b(digest_size=8)
-    if not files:
-        digest.update(source.encode())
-    for file in files:
-        digest.update(str(file.stat().st_size).encode())
-        with open(file, "rb") as stream:
-            digest.update(stream.read(1 << 20))
-    return digest.hexdigest()

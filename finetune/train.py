@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engines import checkpoints, statefiles
+from engines import checkpoints, fingerprints, statefiles
 from engines.config import TrainConfig, load
 from engines.errors import UserError
 from engines.estimate import check_steps, optimizer_steps
@@ -227,7 +227,7 @@ def finish(trainer: Any, arguments: Any, config: TrainConfig, data: str, parts: 
     card = {
         "name": arguments.name or arguments.output.name,
         "base_model": arguments.model,
-        "base_identity": base_model.identity(arguments.model),
+        "base_identity": fingerprints.of_model(arguments.model),
         "dataset": {
             "name": arguments.dataset.name,
             "path": str(arguments.dataset.absolute()),

@@ -2,41 +2,146 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from engines.adapter_transfer import export_adapter, import_adapter
 from engines.errors import UserError
-from ftui import format
+from ftui import adapter_table
 from ftui.console import Common, say, say_json, table
 
 adapters = App(name="adapters", help="The trained adapters and the active one.", help_format="plaintext")
 
 
+def _told(common: Common, value: dict[str, Any], text: str) -> int:
+    say_json(value) if common.json else say(text)
+    return 0
+
+
 @adapters.command(name="list")
-def list_adapters(*, common: Common | None = None) -> int:
-    """All adapters, the active one marked ●."""
+def list_adapters(
+    *,
+    sort: Annotated[str, Parameter(help=", ".join(adapter_table.SORTS))] = adapter_table.DEFAULT_SORT,
+    filter: Annotated[
+        str, Parameter(help="Only those whose name, dataset, base model, tags or notes hold these words")
+    ] = "",
+    common: Common | None = None,
+) -> int:
+    """All adapters, the active one marked ●, incomplete ones ✗.
+
+    For example:
+
+      ftui adapters list --sort eval-loss --filter "faq good"
+    """
     common = common or Common()
-    found = common.engine().adapters.list()
+    found = adapter_table.arranged(common.engine().adapters.list(), sort, filter)
     if common.json:
         say_json([adapter.as_dict() for adapter in found])
         return 0
-    rows = [
-        [
-            "●" if adapter.active else " " if adapter.complete else "✗",
-            adapter.name + ("" if adapter.complete else " (incomplete)"),
-            adapter.base_model.rsplit("/", 1)[-1],
-            adapter.dataset.removesuffix("_dataset.jsonl"),
-            format.date(adapter.created_at),
-            format.size(adapter.size),
-            format.number(adapter.loss, 3),
-            format.number(adapter.eval_loss, 3),
-        ]
-        for adapter in found
-    ]
-    headings = ["", "name", "base model", "dataset", "date", "size", "loss", "eval loss"]
-    table(headings, rows, "no adapter yet; train one: ftui llm train")
+    empty = f"no adapter holds {filter!r}" if filter else "no adapter yet; train one: ftui llm train"
+    table(adapter_table.HEADINGS, [adapter_table.cells(adapter) for adapter in found], empty)
     return 0
+
+
+@adapters.command
+def show(name: str, /, *, common: Common | None = None) -> int:
+    """The card of an adapter: what it was made from, its figures, notes and tags."""
+    common = common or Common()
+    adapter = common.engine().adapters.get(name)
+    if common.json:
+        say_json(adapter.as_dict())
+        return 0
+    for title, value in adapter_table.card(adapter):
+        say(f"{title + ':':<12}{value}")
+    return 0
+
+
+@adapters.command
+def rename(name: str, new_name: str, /, *, common: Common | None = None) -> int:
+    """Give an adapter another name; its weights stay what and where they are."""
+    common = common or Common()
+    adapter = common.engine().adapters.rename(name, new_name)
+    return _told(common, adapter.as_dict(), f"{name} is now {adapter.name}")
+
+
+@adapters.command
+def copy(name: str, new_name: str, /, *, common: Common | None = None) -> int:
+    """Make a second adapter with the same weights and card."""
+    common = common or Common()
+    adapter = common.engine().adapters.copy(name, new_name)
+    return _told(common, adapter.as_dict(), f"{adapter.name} is a copy of {name}")
+
+
+@adapters.command(name="note")
+def edit_note(name: str, text: str, /, *, common: Common | None = None) -> int:
+    """Write a note on an adapter's card in place of the one there; "" removes it.
+
+    For example:
+
+      ftui adapters note me-v2 "too chatty, good on dates"
+    """
+    common = common or Common()
+    return _told(common, common.engine().adapters.note(name, text).as_dict(), f"noted on {name}")
+
+
+@adapters.command
+def tag(
+    name: str,
+    tags: Annotated[list[str] | None, Parameter(help="Tags to put on")] = None,
+    /,
+    *,
+    remove: Annotated[list[str] | None, Parameter(help="A tag to take off; may be repeated")] = None,
+    common: Common | None = None,
+) -> int:
+    """Put tags on an adapter, or take them off. For example: ftui adapters tag me-v2 good faq --remove draft"""
+    common = common or Common()
+    adapter = common.engine().adapters.tag(name, tags or (), remove or ())
+    return _told(common, adapter.as_dict(), f"{name}: {' '.join(adapter.tags) or 'no tags'}")
+
+
+@adapters.command(name="import")
+def take_in(
+    source: Annotated[Path, Parameter(help="A folder that peft saved an adapter in, or a zip archive of one")],
+    /,
+    *,
+    name: Annotated[str | None, Parameter(help="What it is called here; default: like the folder or archive")] = None,
+    base_model: Annotated[
+        str | None, Parameter(help="Its base model, where the adapter does not name one that is here")
+    ] = None,
+    common: Common | None = None,
+) -> int:
+    """Take in an adapter from elsewhere. Only safetensors are taken, and only if they fit the base model.
+
+    For example:
+
+      ftui adapters import ~/Downloads/support-bot.zip --name support --base-model Qwen/Qwen2.5-7B-Instruct
+    """
+    common = common or Common()
+    engine = common.engine()
+    adapter = import_adapter(engine.adapters, engine.models, source.expanduser(), name=name, base_model=base_model)
+    return _told(common, adapter.as_dict(), f"{adapter.name} is here; its base model is {adapter.base_model}")
+
+
+@adapters.command
+def export(
+    name: str,
+    target: Annotated[Path, Parameter(help="A new folder, or a new .zip")],
+    /,
+    *,
+    common: Common | None = None,
+) -> int:
+    """Write an adapter to a folder or a .zip that peft, vLLM and others load as it is.
+
+    For example:
+
+      ftui adapters export me-v2 me-v2.zip
+    """
+    common = common or Common()
+    adapter = common.engine().adapters.get(name)
+    written = export_adapter(adapter, target.expanduser().absolute())
+    return _told(common, {"adapter": name, "written": str(written)}, f"{name} is in {written}")
 
 
 @adapters.command

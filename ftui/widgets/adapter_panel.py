@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from textual.app import ComposeResult
 from textual.content import Content
@@ -10,12 +10,11 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engines.adapters import Adapter
-from ftui.format import date, number, size
+from ftui.adapter_table import HEADINGS, cells
 from ftui.screens import confirm
 from ftui.widgets.list_table import ListTable
 from ftui.widgets.pane import Pane
 
-HEADINGS = ("", "name", "dataset", "loss", "eval loss", "date", "size", "base model")
 EMPTY = "No adapter yet. A training makes one: press s."
 
 
@@ -50,7 +49,7 @@ class AdapterPanel(Pane, can_focus=True):
     def show(self, adapters: list[Adapter]) -> None:
         self.adapters = {adapter.name: adapter for adapter in adapters}
         self.set_class(not adapters, "-empty")
-        self.table.fill([(adapter.name, _cells(adapter)) for adapter in adapters])
+        self.table.fill([(adapter.name, cells(adapter)) for adapter in adapters])
 
     def target(self) -> Widget:
         return self.table if self.adapters else self
@@ -94,16 +93,3 @@ class AdapterPanel(Pane, can_focus=True):
 
         work = lambda: adapters.delete(adapter.name, even_if_active=adapter.active)  # noqa: E731
         self.ftui.in_background("delete", work, deleted)
-
-
-def _cells(adapter: Adapter) -> tuple[str, ...]:
-    return (
-        "●" if adapter.active else " " if adapter.complete else "✗",
-        adapter.name + ("" if adapter.complete else " (incomplete)"),
-        adapter.dataset.removesuffix(".jsonl").removesuffix("_dataset"),
-        number(adapter.loss, 3),
-        number(adapter.eval_loss, 3),
-        date(adapter.created_at),
-        size(adapter.size),
-        PurePath(adapter.base_model).name,
-    )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
+from engines.adapter_versions import path_of, prune
 from engines.adapters import FILES, Adapters
 from engines.errors import UserError
 from engines.llm import LLMEngine
@@ -135,3 +137,77 @@ def test_the_newest_of_several_deleted_is_restored(adapters: Adapters) -> None:
 def test_active_naming_a_deleted_adapter_is_none(adapters: Adapters) -> None:
     (adapters.folder / ".active").write_text("gone")
     assert adapters.active() is None
+
+
+def test_rename_keeps_the_adapter_active_and_its_weights(adapters: Adapters) -> None:
+    make(adapters, "one")
+    make(adapters, "other")
+    adapters.activate("one")
+    adapters.rename("one", "two")
+    assert adapters.active() == "two" and [adapter.name for adapter in adapters.list()] == ["other", "two"]
+    adapters.rename("other", "third")
+    assert adapters.active() == "two" and adapters.get("third").complete
+    with pytest.raises(UserError, match="already"):
+        adapters.rename("third", "two")
+    with pytest.raises(UserError, match="not a name"):
+        adapters.rename("third", "../two")
+
+
+def test_a_copy_is_another_adapter(adapters: Adapters) -> None:
+    make(adapters, "one")
+    adapters.activate("one")
+    copied = adapters.copy("one", "two")
+    assert (copied.complete, copied.active, copied.loss) == (True, False, 1.5)
+    adapters.delete("two")
+    assert adapters.get("one").complete
+
+
+def test_notes_and_tags_stay_on_the_card(adapters: Adapters) -> None:
+    make(adapters, "one")
+    adapters.note("one", " too chatty\n")
+    adapters.tag("one", ["faq", "good", "faq"])
+    assert adapters.tag("one", ["late"], remove=["good"]).tags == ("faq", "late")
+    adapter = adapters.rename("one", "two")
+    assert (adapter.notes, adapter.tags, adapter.loss) == ("too chatty", ("faq", "late"), 1.5)
+    for bad in (lambda: adapters.tag("two", ["a b"]), lambda: adapters.note("two", "x" * 3000)):
+        with pytest.raises(UserError):
+            bad()
+
+
+def test_a_version_has_a_path_of_its_own_that_never_changes_its_content(adapters: Adapters) -> None:
+    workspace = adapters.workspace
+    make(adapters, "one")
+    first = path_of(workspace, adapters.get("one"))
+    adapters.rename("one", "two")
+    assert path_of(workspace, adapters.get("two")) == first
+    adapters.delete("two")
+    weights = make(adapters, "two") / "final" / FILES[1]
+    weights.write_bytes(b"others!")
+    second = path_of(workspace, adapters.get("two"))
+    assert second != first
+    assert [(path / FILES[1]).read_bytes() for path in (first, second)] == [b"weights", b"others!"]
+
+
+def test_a_version_that_somebody_wrote_into_is_made_again(adapters: Adapters) -> None:
+    make(adapters, "one")
+    make(adapters, "same")
+    version = path_of(adapters.workspace, adapters.get("one"))
+    os.chmod(version / FILES[1], 0o600)
+    (version / FILES[1]).write_bytes(b"spoiled")  # and "one" with it, for they are one file
+    again = path_of(adapters.workspace, adapters.get("same"))
+    assert again == version and (again / FILES[1]).read_bytes() == b"weights"
+
+
+def test_versions_are_kept_while_an_adapter_or_a_server_needs_them(adapters: Adapters) -> None:
+    workspace = adapters.workspace
+    shutil.rmtree(make(adapters, "one"))
+    make(adapters, "one")
+    version = path_of(workspace, adapters.get("one"))
+    trashed = adapters.delete("one")
+    prune(workspace, [])
+    assert version.exists()  # it can be brought back from the trash
+    shutil.rmtree(trashed)
+    prune(workspace, [version])
+    assert version.exists()
+    prune(workspace, [])
+    assert not version.exists()

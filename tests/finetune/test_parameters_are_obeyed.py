@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
+from engines import fingerprints
 from engines.config import TrainConfig, build, load
 from engines.errors import UserError
 from finetune import base_model, train
@@ -157,7 +158,7 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 def test_base_model_is_the_one_loaded(tiny_model: Path, embedded_model: Path) -> None:
     small = base_model.load_model(str(tiny_model), "cpu", "fp32")
     assert small.config.hidden_size == 32
-    assert base_model.identity(str(tiny_model)) != base_model.identity(str(embedded_model))
+    assert fingerprints.of_model(str(tiny_model)) != fingerprints.of_model(str(embedded_model))
 
 
 def test_the_config_file_is_read_and_checked(tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""The table of adapters in both faces: its columns, its order, its filter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from engines.adapters import Adapter
+from engines.errors import UserError
+from ftui import format
+
+MARK = ""  # the heading of the first column: ● active, ✗ incomplete
+
+
+@dataclass(frozen=True)
+class Column:
+    """heading, a cell's text, what it is ordered by (None: unknown, always last), and whether large comes first."""
+
+    heading: str
+    text: Callable[[Adapter], str]
+    value: Callable[[Adapter], Any]
+    descending: bool = False
+
+
+def _dataset(adapter: Adapter) -> str:
+    return adapter.dataset.removesuffix(".jsonl").removesuffix("_dataset")
+
+
+def _base(adapter: Adapter) -> str:
+    return PurePath(adapter.base_model).name
+
+
+COLUMNS = (
+    Column("name", lambda a: a.name + ("" if a.complete else " (incomplete)"), lambda a: a.name.lower()),
+    Column("dataset", _dataset, lambda a: _dataset(a).lower() or None),
+    Column("loss", lambda a: format.number(a.loss, 3), lambda a: a.loss),
+    Column("eval loss", lambda a: format.number(a.eval_loss, 3), lambda a: a.eval_loss),
+    Column("date", lambda a: format.date(a.created_at), lambda a: a.created_at, True),
+    Column("size", lambda a: format.size(a.size), lambda a: a.size, True),
+    Column("base model", _base, lambda a: _base(a).lower() or None),
+    Column("tags", lambda a: " ".join(a.tags), lambda a: " ".join(a.tags).lower() or None),
+)
+SORTS = tuple(column.heading.replace(" ", "-") for column in COLUMNS)
+DEFAULT_SORT = "date"
+HEADINGS = (MARK, *(column.heading for column in COLUMNS))
+
+
+def cells(adapter: Adapter) -> tuple[str, ...]:
+    mark = "●" if adapter.active else " " if adapter.complete else "✗"
+    return (mark, *(column.text(adapter) for column in COLUMNS))
+
+
+def arranged(adapters: Sequence[Adapter], sort: str = DEFAULT_SORT, words: str = "") -> list[Adapter]:
+    """Those whose name, dataset, base model, tags or notes hold every one of `words`, in the order of a column."""
+    if sort not in SORTS:
+        raise UserError("usage", f"there is no column {sort}", f"Columns: {', '.join(SORTS)}.")
+    column = COLUMNS[SORTS.index(sort)]
+    wanted = words.lower().split()
+    found = [adapter for adapter in adapters if all(word in _searched(adapter) for word in wanted)]
+    known = [adapter for adapter in found if column.value(adapter) is not None]
+    unknown = [adapter for adapter in found if column.value(adapter) is None]
+    return sorted(known, key=column.value, reverse=column.descending) + unknown
+
+
+def _searched(adapter: Adapter) -> str:
+    texts = (adapter.name, adapter.dataset, _base(adapter), *adapter.tags, adapter.notes)
+    return "\n".join(texts).lower()
+
+
+def card(adapter: Adapter) -> list[tuple[str, str]]:
+    """The whole card as titles and values; what is not known is left out."""
+    base = (
+        f"{adapter.base_model} (fingerprint {adapter.base_identity})" if adapter.base_identity else adapter.base_model
+    )
+    dataset = _dataset(adapter)
+    if adapter.dataset_fingerprint:
+        dataset += f" (fingerprint {adapter.dataset_fingerprint[:16]})"
+    rows = [
+        ("base model", base),
+        ("dataset", dataset),
+        ("run", adapter.run),
+        ("rank", str(adapter.rank or "")),
+        ("loss", format.number(adapter.loss) if adapter.loss is not None else ""),
+        ("eval loss", format.number(adapter.eval_loss) if adapter.eval_loss is not None else ""),
+        ("size", format.size(adapter.size)),
+        ("date", format.date(adapter.created_at)),
+        ("tags", " ".join(adapter.tags)),
+        ("notes", adapter.notes),
+        ("folder", format.path(adapter.path)),
+    ]
+    state = "active" if adapter.active else "" if adapter.complete else "incomplete: it cannot be activated"
+    return [row for row in [("state", state), *rows] if row[1]]
