@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from finetune.dialogs import GROUP_CHATS, DialogBuilder, Row
 from finetune.formats import CHATS, ROW_FORMATS, Detected, detect
 from finetune.formats.chat_export import ChatExport
 from finetune.formats.column_map import column_format, template_format
+from finetune.formats.dialog import Dialog
 from finetune.formats.discord import Discord
 from finetune.formats.owner import Owner, find_owner
 from finetune.formats.records import RowFormat, Rows
@@ -24,6 +25,11 @@ from finetune.row_file import Progress
 EXPORTS: dict[str, Callable[[Path], ChatExport]] = {"telegram": Export, "whatsapp": WhatsApp, "discord": Discord}
 MAX_KEPT_PROBLEMS = 20
 ROWS_BETWEEN_LOOKS = 50  # at the clock and at a wish to stop
+JUDGED_RECORDS = 1000  # by which a file of a folder is judged
+
+
+class Unreadable(Exception):
+    """Most of a file's records cannot be read, so the others are hardly what was meant."""
 
 
 class Reading:
@@ -53,12 +59,15 @@ class Reading:
             if found.name in CHATS:
                 self._read_chats(EXPORTS[found.name](file), found.name)
             else:
-                self._read_rows(file, name, found)
+                self._read_rows(file, name, found, one_of_many=one_of_many)
         except UserError as error:
             if not one_of_many or self.config.strict:
                 raise
             self.builder.end_session()
             self.skipped[name] = error.cause
+        except Unreadable as error:
+            self.skipped[name] = str(error)
+            self._problem(f"{name} was left out: {error}")
         self._done += file.stat().st_size
         self.progress(self._done)
 
@@ -82,12 +91,12 @@ class Reading:
         if export.truncated:
             self._problem("the export ends in the middle; what was there is used")
 
-    def _read_rows(self, file: Path, name: str, found: Detected) -> None:
+    def _read_rows(self, file: Path, name: str, found: Detected, *, one_of_many: bool) -> None:
         emit("phase", name="read", text=f"Reading {found.name.replace('_', ' ')}")
         self.builder.source = name
         rows = Rows(file, (self._own_format,) if self._own_format else ROW_FORMATS, found.layout)
         builder, strict, key = self.builder, self.config.strict, self.builder.file
-        for number, dialog in enumerate(rows.dialogs()):
+        for number, dialog in enumerate(trusted(rows) if one_of_many and not strict else rows.dialogs()):
             if strict and rows.bad:
                 break
             if key:
@@ -158,6 +167,21 @@ class Reading:
             "lost": self.lost,
             "problems": self.problems,
         }
+
+
+def trusted(rows: Rows) -> Iterator[Dialog]:
+    """The dialogs of one file of many. Raises Unreadable, before the first of them."""
+    dialogs = rows.dialogs()
+    waiting = []
+    for dialog in dialogs:
+        waiting.append(dialog)
+        if rows.good + rows.bad >= JUDGED_RECORDS:
+            break
+    if rows.bad > rows.good:
+        looked_at = rows.good + rows.bad
+        raise Unreadable(f"{rows.bad:,} of its {looked_at:,} records cannot be read; {rows.problems[0]}")
+    yield from waiting
+    yield from dialogs
 
 
 def own_format(config: PrepareConfig) -> RowFormat | None:

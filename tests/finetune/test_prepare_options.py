@@ -162,6 +162,31 @@ def test_a_folder_and_an_archive(tmp_path: Path) -> None:
     assert not list(tmp_path.parent.glob("escape*")) and not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_that_is_mostly_unreadable_does_not_poison_the_others(tmp_path: Path, packed: bool) -> None:
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    bad = {"instruction": 7, "output": "a"}
+    write_rows(folder / "good.jsonl", pair("q1", "a1"), bad, pair("q2", "a2"))
+    write_rows(folder / "log.jsonl", bad, pair("not meant", "as a dialog"), bad, {"level": "info"})
+    source = folder
+    if packed:
+        source = tmp_path / "exports.zip"
+        with zipfile.ZipFile(source, "w") as archive:
+            for file in folder.iterdir():
+                archive.write(file, file.name)
+    rows, report = prepared(tmp_path, source)
+    assert [row["messages"][0]["content"] for row in rows] == ["q1", "q2"]
+    cause = "3 of its 4 records cannot be read; line 1: instruction is a number, expected a text"
+    assert report["files"] == {"read": 1, "skipped": {"log.jsonl": cause}}
+    assert f"log.jsonl was left out: {cause}" in report["problems"]
+    assert (report["records"], report["lost"]) == (3, 1)
+    assert "line 2: instruction is a number" in refused(tmp_path, source, {"strict": True})["cause"]
+    (folder / "log.jsonl").replace(folder / "good.jsonl")
+    write_rows(folder / "more.jsonl", bad)
+    assert "none of the 2 files can be read; good.jsonl: 3 of its 4" in refused(tmp_path, folder)["cause"]
+
+
 def test_an_archive_that_swells_is_refused(tmp_path: Path) -> None:
     archive = tmp_path / "bomb.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
