@@ -16,22 +16,36 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engines import statefiles
-from engines.datasets import Dataset, report_path
+from engines.datasets import Dataset, Datasets, report_path
 from engines.errors import UserError
 
 Row = dict[str, Any]
 SHAREGPT_ROLES = {"user": "human", "assistant": "gpt", "system": "system"}
 
 
-def merge(datasets: list[Dataset], target: Path) -> dict[str, Any]:
-    """Write the rows of all of them to `target`, with a report. Equal rows stay: filters are for preparing.
+@dataclass(frozen=True)
+class Format:
+    """lines: what becomes of a row. words: who reads it. ending: of a file's name."""
+
+    lines: Callable[[Row], Iterator[str]]
+    words: str
+    ending: str = "jsonl"
+
+
+def merge(registry: Datasets, names: list[str], name: str) -> dict[str, Any]:
+    """Make one dataset of several, with a report. Equal rows stay: filters are for preparing.
 
     Conversations keep apart by the name of their dataset. Returns the report. Raises UserError.
     """
+    target = registry.path(name)
+    if target.exists():
+        raise UserError("conflict", f"there is a dataset {name} already", "Choose another name, or delete that one.")
+    datasets = [registry.get(each) for each in names]
     if len({dataset.path for dataset in datasets}) < 2:
         raise UserError("usage", "at least two different datasets are merged", "Name two or more.")
     written: Counter[str] = Counter()
@@ -64,10 +78,14 @@ def merge(datasets: list[Dataset], target: Path) -> dict[str, Any]:
 def export(dataset: Dataset, form: str, target: Path) -> dict[str, int]:
     """Write `dataset` in another format. Returns rows read, written and left out (text has no turns).
 
-    Raises UserError for a format that is not known.
+    Raises UserError for a format that is not known, and for a target that exists.
     """
     if form not in FORMATS:
         raise UserError("usage", f"there is no format {form}", f"Choose one of {', '.join(FORMATS)}.")
+    if target.exists():
+        raise UserError("conflict", f"{target} exists", "Name a file that does not.")
+    if not target.parent.is_dir():
+        raise UserError("not_found", f"there is no folder {target.parent}", "Make it first.")
     counts = {"read": 0, "written": 0, "left_out": 0}
 
     def lines() -> Iterator[str]:
@@ -78,7 +96,7 @@ def export(dataset: Dataset, form: str, target: Path) -> dict[str, int]:
             if not row.get("messages"):
                 counts["left_out"] += 1
                 continue
-            for line in FORMATS[form](row):
+            for line in FORMATS[form].lines(row):
                 counts["written"] += 1
                 yield line
 
@@ -143,13 +161,13 @@ def _as_csv(row: Row) -> Iterator[str]:
         yield _csv_line(pair)
 
 
-FORMATS: dict[str, Callable[[Row], Iterator[str]]] = {
-    "messages": _as_messages,
-    "sharegpt": _as_sharegpt,
-    "alpaca": _as_alpaca,
-    "prompt-completion": _as_prompt_completion,
-    "vertex": _as_vertex,
-    "csv": _as_csv,
+FORMATS = {
+    "messages": Format(_as_messages, "OpenAI, TRL, and this program"),
+    "sharegpt": Format(_as_sharegpt, "Axolotl, LLaMA-Factory: from and value"),
+    "alpaca": Format(_as_alpaca, "instruction, output, history"),
+    "prompt-completion": Format(_as_prompt_completion, "the last answer, all before it"),
+    "vertex": Format(_as_vertex, "Gemini: contents with parts"),
+    "csv": Format(_as_csv, "a table of questions and answers", "csv"),
 }
 
 

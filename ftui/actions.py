@@ -99,6 +99,10 @@ def _needs_dataset(facts: Facts) -> str:
     return "" if facts.dataset else "No dataset yet: press o"
 
 
+def _change(facts: Facts) -> str:
+    return _needs_dataset(facts) or _launch(facts)
+
+
 def _tokens(facts: Facts) -> str:
     return _needs_dataset(facts) or ("" if facts.loaded else "The parameters are still loading")
 
@@ -130,7 +134,7 @@ def _evaluate(facts: Facts) -> str:
 
 
 def _undo(facts: Facts) -> str:
-    return "" if facts.undo else "Nothing was deleted in this session"
+    return "" if facts.undo else "Nothing to undo: nothing was deleted, renamed or merged in this session"
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,9 @@ ACTIONS = (
     Action("previous_page", "[", "Previous dialogs", "Previous", ("dataset",), (), _needs_dataset),
     Action("next_page", "]", "Next dialogs", "Next", ("dataset",), (), _needs_dataset),
     Action("tokens", "m", "See what is learned, token by token", "Mask", ("dataset",), ("dataset",), _tokens),
+    Action("rename", "R", "Rename the dataset", "Rename", ("dataset",), (), _needs_dataset),
+    Action("merge", "M", "Merge datasets into one", "Merge", ("dataset",), (), _change),
+    Action("export", "w", "Write the dataset for another program", "Write", ("dataset",), (), _change),
     Action("stop", "x", "Stop: save a checkpoint, then end", "Stop", LLM, ("run",), _stop),
     Action("resume", "r", "Resume from the last checkpoint", "Resume", LLM, ("run",), _resume),
     Action("find", "/", "Search in the log", "Find", ("run",), ("run",), _needs_run),
@@ -173,7 +180,7 @@ ACTIONS = (
     Action("base", "b", "Back to the base model", "Base", ("adapters",), ("adapters",), _base),
     Action("evaluate", "e", "Evaluate: base against adapter", "Evaluate", ("adapters",), ("adapters",), _evaluate),
     Action("delete", "d", "Delete (to the trash)", "Delete", ("dataset", "adapters"), ("adapters",), _delete),
-    Action("undo", "u", "Undo the last delete", "Undo", LLM, ("adapters",), _undo),
+    Action("undo", "u", "Undo the last delete, rename or merge", "Undo", LLM, ("adapters",), _undo),
     Action("copy", "y", "Copy the command shown", "Copy", LLM, ("params",), _needs_dataset),
     Action("runs", "t", "All runs", "Runs", LLM, ("run",), _launch),
     Action("machine", "i", "What this machine has", "Machine", LLM, (), _launch),

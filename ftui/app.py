@@ -97,7 +97,7 @@ class FtuiApp(App[None]):
         super().__init__()
         self.workspace = Workspace(home)
         self.remembered = settings.load(self.workspace)
-        self.undo_stack: list[tuple[str, Callable[[], Any]]] = []
+        self.undo_stack: list[tuple[str, Callable[[], Any]]] = []  # what is said then, and what undoes
         self.animation_level = "none"
         if wanted():
             self._filters.append(AsciiFilter())

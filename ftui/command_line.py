@@ -43,6 +43,10 @@ def generate(home: Path, project: Path, name: str, values: dict[str, Any]) -> st
     return _join(["ftui", "llm", "generate", "--from-project", str(project), "--name", name, *flags(values)], home)
 
 
+def data(home: Path, words: list[str]) -> str:
+    return _join(["ftui", "data", *words], home)
+
+
 def _join(words: list[str], home: Path) -> str:
     where = [] if home == default_home() else ["--home", str(home)]
     return shlex.join([*words, *where])

@@ -9,8 +9,6 @@ from cyclopts import App, Parameter
 
 from engines import dataset_files
 from engines.config import PrepareConfig, TrainConfig, preset
-from engines.errors import UserError
-from engines.workspace import check_name
 from ftui import format
 from ftui.commands.llm import ConfigFile, chosen_dataset, merged, report_dataset
 from ftui.console import Common, say, say_json, table
@@ -118,11 +116,7 @@ def merge(
 ) -> int:
     """Make one dataset of several. For example: ftui data merge chats faq --name all"""
     common = common or Common()
-    datasets = common.engine().datasets
-    target = datasets.path(check_name(name, "a dataset"))
-    if target.exists():
-        raise UserError("conflict", f"there is a dataset {name} already", "Choose another name, or delete that one.")
-    report = dataset_files.merge([datasets.get(each) for each in names], target)
+    report = dataset_files.merge(common.engine().datasets, names, name)
     _told(common, report, f"{name}: {report['rows']['written']} rows of {report['source']}")
     return 0
 
@@ -143,8 +137,6 @@ def export(
       ftui data export chats --format sharegpt --output chats.jsonl
     """
     common = common or Common()
-    if output.exists():
-        raise UserError("conflict", f"{output} exists", "Name a file that does not.")
     counts = dataset_files.export(common.engine().datasets.get(name), form, output)
     _told(common, {**counts, "output": str(output)}, f"{counts['written']} records of {counts['read']} rows: {output}")
     return 0

@@ -19,6 +19,7 @@ from engines.adapters import Adapter
 from engines.datasets import Dataset
 from engines.runs import Run
 from ftui.actions import LLM, PANES, Facts
+from ftui.screens.dataset_jobs import DatasetJobs
 from ftui.screens.llm_jobs import Jobs
 from ftui.screens.place import Place
 from ftui.widgets.adapter_panel import AdapterPanel
@@ -62,6 +63,7 @@ class LLMScreen(Place):
     def __init__(self) -> None:
         super().__init__()
         self.jobs = Jobs(self)
+        self.dataset_jobs = DatasetJobs(self.jobs)
         self.dataset_panel = DatasetPanel(id="dataset")
         self.run_panel = RunPanel(id="run")
         self.adapter_panel = AdapterPanel(id="adapters")
@@ -228,7 +230,7 @@ class LLMScreen(Place):
         )
 
     def owners(self) -> Iterable[object]:
-        return (self.panes[self.pane], self.jobs, self)
+        return (self.panes[self.pane], self.jobs, self.dataset_jobs, self)
 
     @on(RunPanel.Moved)
     def _run_moved(self, event: RunPanel.Moved) -> None:

@@ -46,7 +46,7 @@ class Jobs:
         assert self.ftui.engine is not None  # actions are blocked until it is loaded
         return self.ftui.engine
 
-    def _launch(self, what: str, work: Any, then: Any) -> None:
+    def launch(self, what: str, work: Any, then: Any) -> None:
         """Start something; until the engine has answered nothing else is started."""
         self.busy = f"{what}: wait a moment"
 
@@ -104,7 +104,7 @@ class Jobs:
                 return self.engine.prepare(path, config, name=name)
             return generate(self.engine, path, cast("GenerateConfig", config), name=name)
 
-        self._launch("Opening", work, self._preparing)
+        self.launch("Opening", work, self._preparing)
 
     def _preparing(self, run: Run) -> None:
         self.screen.go_to("dataset")
@@ -132,7 +132,7 @@ class Jobs:
         from engines.llm import SAMPLE
 
         self._demo = True
-        self._launch(
+        self.launch(
             "Opening the sample",
             lambda: self.engine.prepare(SAMPLE, PrepareConfig(), name=DEMO_DATASET),
             self._preparing,
@@ -147,7 +147,7 @@ class Jobs:
         def start() -> Run:
             return self.engine.train(self.engine.datasets.get(DEMO_DATASET), preset("demo"))
 
-        self._launch("Starting the demo", start, self._started)
+        self.launch("Starting the demo", start, self._started)
 
     # --- trainings ---
 
@@ -171,7 +171,7 @@ class Jobs:
         config = params.form.config if params else None
         if params is not None and config is not None and dataset is not None:
             name = params.adapter_name or None
-            self._launch("Starting", lambda: self.engine.train(dataset, config, name=name), self._started)
+            self.launch("Starting", lambda: self.engine.train(dataset, config, name=name), self._started)
 
     def _started(self, run: Run) -> None:
         self.screen.run_panel.show(run)
@@ -189,7 +189,7 @@ class Jobs:
     def do_resume(self) -> None:
         run = self.screen.run_panel.run
         if run is not None:
-            self._launch("Resuming", lambda: self.engine.resume(run), lambda _: self.screen.go_to("run"))
+            self.launch("Resuming", lambda: self.engine.resume(run), lambda _: self.screen.go_to("run"))
 
     def do_runs(self) -> None:
         from ftui.screens.runs import RunsScreen
@@ -232,7 +232,7 @@ class Jobs:
     def do_evaluate(self) -> None:
         adapter = self.screen.adapter_panel.adapter
         if adapter is not None:
-            self._launch("Evaluating", lambda: self._evaluate(adapter), self._started)
+            self.launch("Evaluating", lambda: self._evaluate(adapter), self._started)
 
     def _evaluate(self, adapter: Adapter) -> Run:
         """On the held-out part, with the first questions of the dataset as prompts; runs in a thread."""
@@ -271,10 +271,10 @@ class Jobs:
         self.ftui.say("Copied", self.command())
 
     def do_undo(self) -> None:
-        name, restore = self.ftui.undo_stack.pop()
+        words, restore = self.ftui.undo_stack.pop()
 
         def restored(_: object) -> None:
-            self.ftui.say(f"{name} is back")
+            self.ftui.say(words)
             self.screen.scan()
 
         self.ftui.in_background("undo", restore, restored)

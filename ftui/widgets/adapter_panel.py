@@ -87,7 +87,7 @@ class AdapterPanel(Pane, can_focus=True):
         adapters = self.engine.adapters
 
         def deleted(trashed: Path) -> None:
-            self.ftui.undo_stack.append((adapter.name, lambda: adapters.restore(trashed)))
+            self.ftui.undo_stack.append((f"{adapter.name} is back", lambda: adapters.restore(trashed)))
             self.ftui.say(f"{adapter.name} is in the trash", "u brings it back.")
             self.post_message(self.DiskChanged())
 

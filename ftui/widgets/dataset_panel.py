@@ -153,7 +153,7 @@ class DatasetPanel(Pane, can_focus=True):
                 self.ftui.in_background("delete", partial(self.engine.datasets.delete, dataset.name), deleted)
 
         def deleted(trashed: Path) -> None:
-            self.ftui.undo_stack.append((dataset.name, lambda: self.engine.datasets.restore(trashed)))
+            self.ftui.undo_stack.append((f"{dataset.name} is back", lambda: self.engine.datasets.restore(trashed)))
             self.ftui.say(f"{dataset.name} is in the trash", "u brings it back.")
             self.post_message(self.DiskChanged())
 

@@ -138,5 +138,10 @@ def test_adapters(snap_compare: Any, full: LLMEngine, clock: None) -> None:
     assert snap_compare(FtuiApp(), terminal_size=(80, 24), run_before=when("tab", "tab", "tab", "d"))
 
 
+def test_merge(snap_compare: Any, full: LLMEngine, clock: None) -> None:
+    add_dataset(full, "faq", dialogs=12)
+    assert snap_compare(FtuiApp(), terminal_size=(80, 24), run_before=when("M", "j", "space"))
+
+
 def test_voice(snap_compare: Any, engine: LLMEngine, clock: None) -> None:
     assert snap_compare(FtuiApp(), terminal_size=(80, 24), run_before=when("2"))
