@@ -178,30 +178,11 @@ class LLMEngine:
 
     # --- using it ---
 
-    def evaluate(self, adapter: Adapter, prompts: list[str] | None = None, *, dataset: Dataset | None = None,
-                 base_model: str | None = None) -> Run:  # fmt: skip
-        """Start the comparison of base and adapter on the held-out part."""
-        model, device = self._base_of(adapter, base_model)
-        data = dataset or self._data_of(adapter)
-        argv = [
-            str(self.environments.require("llm")), "-m", "finetune.evaluate",
-            "--dataset", str(data.path), "--model", model, "--adapter", str(adapter.path / "final"),
-            "--config", "{run}/config.json",
-        ]  # fmt: skip
-        for prompt in prompts or []:
-            argv += ["--prompt", prompt]
-        run = self.runs.create(
-            "evaluate", adapter.name, argv,
-            device=device, config={**adapter.config, "device": device}, env=self.environments.variables("llm"),
-        )  # fmt: skip
-        self.runs.start(run)
-        return run
-
     def chat(self, adapter: Adapter | None, base_model: str = "auto") -> ChatSession:
         """Load a model in a child process to talk to; `adapter` None is the base alone."""
         python = self.environments.require("llm")
         if adapter is not None:
-            model, device = self._base_of(adapter, None if base_model == "auto" else base_model)
+            model, device = self.base_of(adapter, None if base_model == "auto" else base_model)
         else:
             device = devices.resolve("auto")
             model = self.models.resolve(base_model, device)
@@ -211,13 +192,13 @@ class LLMEngine:
         env = {**os.environ, **PRIVACY, **self.environments.variables("llm")}
         return ChatSession(argv, env, self.workspace.folder("runs") / ".chat.log")
 
-    def _data_of(self, adapter: Adapter) -> Dataset:
+    def data_of(self, adapter: Adapter) -> Dataset:
         """The dataset an adapter was trained on, by its path or, in a moved workspace, by its name."""
         if Path(adapter.dataset_path).is_file():
             return self.datasets.get(adapter.dataset_path)
         return self.datasets.get(adapter.dataset.removesuffix(SUFFIX) or adapter.name)
 
-    def _base_of(self, adapter: Adapter, base_model: str | None) -> tuple[str, str]:
+    def base_of(self, adapter: Adapter, base_model: str | None) -> tuple[str, str]:
         """(model, device) to run an adapter on. Raises UserError if it was made for another base."""
         if not adapter.complete:
             raise UserError("conflict", f"the adapter {adapter.name} is incomplete", "Train it again.")

@@ -21,12 +21,14 @@ class Dialog:
     """One row of a dataset file; rows of one conversation stay on one side of the split.
 
     text: to be continued, instead of messages. unlearned: numbers of the answers with weight 0.
+    label: of a classification; the last answer is the label.
     """
 
     messages: list[Message]
     conversation: str
     text: str = ""
     unlearned: frozenset[int] = frozenset()
+    label: str = ""
 
 
 @dataclass
@@ -72,15 +74,20 @@ def _read_dialog(line: str, name: str, number: int) -> Dialog:
     expected = 'Expected {"messages": [{"role": "user", "content": "…"}, …]}; run `ftui llm prepare` on the file.'
     try:
         row = json.loads(line)
+        conversation, given = str(row.get("conversation", number)), row.get("label")
+        label = "" if given is None else str(given)
+        if row.get("text") and label:
+            asked, answered = {"role": "user", "content": str(row["text"])}, {"role": "assistant", "content": label}
+            return Dialog([asked, answered], conversation, label=label)
         if row.get("text"):
-            return Dialog([], str(row.get("conversation", number)), text=str(row["text"]))
+            return Dialog([], conversation, text=str(row["text"]))
         messages = [{"role": str(turn["role"]), "content": str(turn["content"])} for turn in row["messages"]]
         unlearned = frozenset(place for place, turn in enumerate(row["messages"]) if turn.get("weight") == 0)
     except (ValueError, RecursionError) as error:
         raise UserError("bad_input", f"{name} line {number} is not JSON: {str(error)[:80]}", expected) from None
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError("bad_input", f"{name} line {number}: no {error} where it was expected", expected) from None
-    return Dialog(messages, str(row.get("conversation", number)), unlearned=unlearned)
+    return Dialog(messages, conversation, unlearned=unlearned, label=label)
 
 
 def read_parts(path: Path, eval_share: float) -> tuple[list[Dialog], list[Dialog]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from engines.config.evaluate import EvaluateConfig
 from engines.config.generate import GenerateConfig
 from engines.config.job import Config, JobConfig, build, explain, load
 from engines.config.prepare import PrepareConfig
@@ -25,6 +26,7 @@ __all__ = [
     "PRESETS",
     "TINY_VOICE_MODEL",
     "Config",
+    "EvaluateConfig",
     "GenerateConfig",
     "JobConfig",
     "PrepareConfig",

@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from engines import evaluation
 from engines.adapters import Adapter
-from engines.config import PrepareConfig, preset
+from engines.config import EvaluateConfig, PrepareConfig, preset
 from engines.errors import UserError
+from engines.figures import BASE, HELD_OUT, set_named
 from engines.llm import SAMPLE, LLMEngine
 from engines.runs import Run
 from engines.workspace import Workspace
@@ -60,20 +62,21 @@ def demo(*, common: Common | None = None) -> int:
 
     title(4, "base model against adapter, on conversations that were held out")
     done = [run for run in engine.runs.list("evaluate") if run.name == ADAPTER and run.status().state == "done"]
-    run = done[0] if done else engine.evaluate(adapter, PROMPTS)
-    result = _finish(engine, run, common, "")
+    run = done[0] if done else evaluation.evaluate(engine, adapter, EvaluateConfig(prompt=PROMPTS, answers=0))
+    _finish(engine, run, common, "")
+    report = evaluation.report(run)
     if not common.json:
-        report_evaluation(result)
+        report_evaluation(report)
 
     title(5, "activating it")
     engine.adapters.activate(ADAPTER)
     seconds = time.monotonic() - began
     if common.json:
         say_json(
-            {"seconds": round(seconds, 1), "adapter": engine.adapters.get(ADAPTER).as_dict(), "evaluation": result}
+            {"seconds": round(seconds, 1), "adapter": engine.adapters.get(ADAPTER).as_dict(), "evaluation": report}
         )
     else:
-        _summary(engine, adapter, result, seconds)
+        _summary(engine, adapter, report, seconds)
     return 0
 
 
@@ -101,12 +104,13 @@ def _unfinished(engine: LLMEngine) -> Run | None:
     return next((run for run in runs if run.status().state != "done"), None)
 
 
-def _summary(engine: LLMEngine, adapter: Adapter, result: dict[str, Any], seconds: float) -> None:
-    ratio = result["base_perplexity"] / result["adapted_perplexity"]
+def _summary(engine: LLMEngine, adapter: Adapter, report: dict[str, Any], seconds: float) -> None:
+    figures = set_named(report, HELD_OUT)["figures"]
+    base, adapted = (figures[who]["perplexity"]["value"] for who in (BASE, adapter.name))
     say(f"\n● {adapter.name} is active ({format.size(adapter.size)} in {adapter.path})")
     say(
-        f"Perplexity on unseen conversations {result['base_perplexity']:.1f} → {result['adapted_perplexity']:.1f}, "
-        f"{ratio:.1f} times lower. This took {format.duration(seconds)}."
+        f"Perplexity on unseen conversations {base:.1f} → {adapted:.1f}, "
+        f"{base / adapted:.1f} times lower. This took {format.duration(seconds)}."
     )
     ftui = _program()
     home = "" if Workspace().home == engine.workspace.home else f" --home {engine.workspace.home}"

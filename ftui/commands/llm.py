@@ -8,12 +8,13 @@ from typing import Annotated, Any, TypeVar
 
 from cyclopts import App, Parameter
 
-from engines.config import JobConfig, PrepareConfig, TrainConfig, build, preset
-from engines.errors import UserError
+from engines import evaluation
+from engines.config import EvaluateConfig, JobConfig, PrepareConfig, TrainConfig, build, preset
+from engines.errors import EXIT_FAILED, EXIT_OK, UserError
 from engines.follow import LogFile
 from engines.llm import LLMEngine
 from engines.progress import Progress
-from ftui import format
+from ftui import evaluation_lines, format
 from ftui.clean import clean
 from ftui.console import Common, finish, follow, note, progress_line, say, say_json, show_log
 
@@ -267,21 +268,38 @@ def evaluate(
     *,
     dataset: Annotated[str | None, Parameter(help="Default: the one it was trained on")] = None,
     base_model: Annotated[str | None, Parameter(help="Default: the one it was trained on")] = None,
-    prompt: Annotated[list[str] | None, Parameter(help="Answered by both; may be repeated", negative="")] = None,
+    output: Annotated[Path | None, Parameter(help="Write the report there too: FILE.md or FILE.json")] = None,
+    config_file: ConfigFile = None,
+    flags: Annotated[EvaluateConfig | None, Parameter(name="*")] = None,
     common: Common | None = None,
 ) -> int:
-    """Compare the base model with an adapter on the held-out conversations.
+    """Compare the base model with one or more adapters: held-out part, generated answers, what was forgotten.
 
     For example:
 
       ftui llm evaluate me-v2 --prompt "Any plans for the weekend?"
+      ftui llm evaluate me-v2 --against me-v1 --also faq --output report.md
+      ftui llm evaluate me-v2 --answers 0 --fail-if "perplexity > 12" --fail-if "general.change.loss > 0.1"
     """
     common = common or Common()
     engine = common.engine()
     data = engine.datasets.get(dataset) if dataset else None
-    run = engine.evaluate(chosen_adapter(engine, adapter), prompt, dataset=data, base_model=base_model)
+    config = merged(EvaluateConfig(), config_file, flags)
+    chosen = chosen_adapter(engine, adapter)
+    run = evaluation.evaluate(engine, chosen, config, dataset=data, base_model=base_model)
     status, progress = follow(engine, run, quiet=common.json, stop_on_interrupt=True)
-    return finish(run, status, progress, as_json=common.json, report=report_evaluation)
+    if status.state != "done":
+        return finish(run, status, progress, as_json=common.json, report=report_evaluation)
+    report = evaluation.report(run)
+    if common.json:
+        say_json({**run.as_dict(), "result": report})
+    else:
+        report_evaluation(report)
+    if output is not None:
+        written = evaluation.export(run, output)
+        if not common.json:
+            say(f"written: {written}")
+    return EXIT_FAILED if report["gate"]["failures"] else EXIT_OK
 
 
 def chosen_adapter(engine: LLMEngine, name: str | None) -> Any:
@@ -294,19 +312,10 @@ def chosen_adapter(engine: LLMEngine, name: str | None) -> Any:
     return adapters[0]
 
 
-def report_evaluation(result: dict[str, Any]) -> None:
-    """Perplexities and answers, for people."""
-    base, adapted = result["base_perplexity"], result["adapted_perplexity"]
-    say(f"held out:  {result['conversations']} conversations, {result['tokens']} learned tokens")
-    say(f"perplexity of the base model  {base:8.1f}")
-    say(f"perplexity with the adapter   {adapted:8.1f}   ({base / adapted:.1f} times lower)")
-    for item in result.get("answers", []):
-        say(f"\n> {item['prompt']}\n  base:     {_shortened(item['base'])}\n  adapter:  {_shortened(item['adapted'])}")
-
-
-def _shortened(text: str, limit: int = 240) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[:limit].rsplit(" ", 1)[0] + " …"
+def report_evaluation(report: dict[str, Any]) -> None:
+    """Figures, examples and the gate, for people."""
+    for _, line in evaluation_lines.lines(report):
+        say(line)
 
 
 @llm.command

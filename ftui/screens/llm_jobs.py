@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ftui.screens.llm import LLMScreen
 
 DEMO_DATASET = "sample"
-PROMPTS = 2
 SHOWN_ROWS = 5
 LONGEST_CAUSE = 120  # characters in a notice
 
@@ -235,16 +234,21 @@ class Jobs:
             self.launch("Evaluating", lambda: self._evaluate(adapter), self._started)
 
     def _evaluate(self, adapter: Adapter) -> Run:
-        """On the held-out part, with the first questions of the dataset as prompts; runs in a thread."""
-        dataset = self.engine.datasets.get(adapter.dataset.removesuffix(".jsonl").removesuffix("_dataset"))
-        dialogs = self.engine.datasets.preview(dataset, 0, PROMPTS)
-        prompts = [next((turn["content"] for turn in dialog if turn["role"] == "user"), "") for dialog in dialogs]
-        return self.engine.evaluate(adapter, [prompt for prompt in prompts if prompt], dataset=dataset)
+        from engines.evaluation import evaluate
+
+        return evaluate(self.engine, adapter)
 
     def _show_evaluation(self, run: Run) -> None:
-        from ftui.widgets.evaluation import draw
+        from engines.evaluation import report
 
-        self.screen.app.push_screen(TextDialog(f"Evaluation of {clean(run.name)}", draw(run.result())))
+        title = f"Evaluation of {clean(run.name)}"
+
+        def show(found: dict[str, Any]) -> None:
+            from ftui.widgets.evaluation import draw
+
+            self.screen.app.push_screen(TextDialog(title, draw(found)))
+
+        self.ftui.in_background("report", lambda: report(run), show)
 
     # --- the machine, the clipboard, the trash ---
 

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
-from engines import checkpoints, statefiles
-from engines.config import TrainConfig, build, preset
+from engines import checkpoints, evaluation, statefiles
+from engines.config import EvaluateConfig, TrainConfig, build, preset
 from engines.errors import UserError
+from engines.figures import BASE, HELD_OUT, set_named
 from engines.follow import LogFile
 from engines.llm import LLMEngine
 from engines.progress import Progress
@@ -191,11 +192,15 @@ def test_the_embedded_model_learns_answers_and_is_evaluated(engine: LLMEngine, d
     adapter = engine.adapters.activate("real")
     assert (engine.adapters.folder / ".active").read_text() == "real"
 
-    evaluation = engine.evaluate(adapter, ["Hello?"], dataset=engine.datasets.get(str(dataset_file)))
-    assert engine.runs.wait(evaluation, timeout=120).state == "done", evaluation.log.read_text()[-2000:]
-    result = evaluation.result()
-    assert result["adapted_perplexity"] < 0.7 * result["base_perplexity"]
-    assert result["conversations"] == 4 and set(result["answers"][0]) == {"prompt", "base", "adapted"}
+    data = engine.datasets.get(str(dataset_file))
+    wanted = EvaluateConfig(prompt=["Hello?"], answers=2, max_new_tokens=8)
+    evaluated = evaluation.evaluate(engine, adapter, wanted, dataset=data)
+    assert engine.runs.wait(evaluated, timeout=120).state == "done", evaluated.log.read_text()[-2000:]
+    report = evaluation.report(evaluated)
+    held_out = set_named(report, HELD_OUT)
+    figures = held_out["figures"]
+    assert figures["real"]["perplexity"]["value"] < 0.7 * figures[BASE]["perplexity"]["value"]
+    assert held_out["conversations"] == 4 and set(report["answers"][0]["answers"]) == {BASE, "real"}
 
     with engine.chat(adapter) as session:
         session.wait_until_ready()
@@ -211,9 +216,9 @@ def test_an_adapter_of_another_base_model_is_refused(
     dataset = engine.datasets.get(str(dataset_file))
     finished(engine, engine.train(dataset, config.model_copy(update={"max_steps": 2}), name="small"))
     with pytest.raises(UserError, match="was trained on"):
-        engine.evaluate(engine.adapters.get("small"), base_model=str(embedded_model))
+        evaluation.evaluate(engine, engine.adapters.get("small"), base_model=str(embedded_model))
     card = engine.adapters.get("small").path / "card.json"  # the card lies: the script looks at the weights
     card.write_text(json.dumps({**json.loads(card.read_text()), "base_model": str(embedded_model)}))
-    run = engine.evaluate(engine.adapters.get("small"), dataset=dataset)
+    run = evaluation.evaluate(engine, engine.adapters.get("small"), dataset=dataset)
     status = engine.runs.wait(run, timeout=90)
     assert status.state == "failed" and "does not fit this base model" in status.cause and status.next_step
