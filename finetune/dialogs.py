@@ -29,6 +29,10 @@ from finetune.threads import Threads
 
 PERSONAL_CHATS = frozenset({"personal_chat"})
 GROUP_CHATS = frozenset({"private_group", "private_supergroup", "public_supergroup"})
+COUNTED = (
+    "messages_read", "messages_used", "shortened", "dialogs", "turns", "conversations", "texts", "characters",
+    "dropped", "days", "sources", "chats_used", "chats_skipped",
+)  # fmt: skip
 DAY = 24 * 60 * 60  # seconds
 MAX_LISTED_SOURCES = 50
 MAX_TURN_MESSAGES = 1000  # keeps memory bounded in a group that talks for weeks without a pause
@@ -78,6 +82,8 @@ class DialogBuilder:
         self.chats_used = 0
         self.chats_skipped: Counter[str] = Counter()
 
+        self.sessions = 0  # begun after a pause
+        self.continued = -1  # the position of a chat that is counted elsewhere
         self._chat: Chat | None = None
         self._names_speakers = False
         self._last_time = 0
@@ -117,6 +123,7 @@ class DialogBuilder:
                 now = threads.conversation_of(message, is_owner, time, last_time)
             elif time - last_time >= gap:
                 self.end_session()
+                self.sessions += 1
                 now = self._now = Conversation(time)
             last_time = time
             if self._names_speakers and not is_owner:
@@ -178,6 +185,18 @@ class DialogBuilder:
         """The next chat is another one, even if it looks the same."""
         self._chat = None
 
+    def counts(self) -> dict[str, Any]:
+        """What `absorb` takes."""
+        return {name: getattr(self, name) for name in COUNTED}
+
+    def absorb(self, counts: dict[str, Any]) -> None:
+        """Add what another builder has counted in a later part of the same file."""
+        for name, value in counts.items():
+            if isinstance(value, Counter):
+                getattr(self, name).update(value)
+            else:
+                setattr(self, name, getattr(self, name) + value)
+
     def figures(self) -> dict[str, Any]:
         """Everything counted, as plain JSON data."""
         return {
@@ -217,6 +236,8 @@ class DialogBuilder:
         self.source = speaker_name(chat.name)
         self._last_time = 0
         self._names_speakers = chat.kind in GROUP_CHATS
+        if chat.position == self.continued:
+            return
         if self.uses(chat):
             self.chats_used += 1
         else:

@@ -41,7 +41,7 @@ def prepare(source: str, output: Path, config: PrepareConfig) -> Report:
     with inputs.opened(source, output, config.hub_split) as files, RowFile(output) as rows:
         progress = Progress(sum(file.stat().st_size for _, file in files))
         refiner = Refiner(config, rows.write)
-        reading = Reading(config, refiner, progress)
+        reading = Reading(config, refiner, progress, rows)
         many = len(files) > 1
         for number, (name, file) in enumerate(files):
             reading.read(file, name, f"{number}:" if many else "", one_of_many=many)

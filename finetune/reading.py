@@ -10,7 +10,7 @@ from typing import Any
 from engines.config import PrepareConfig
 from engines.errors import UserError
 from engines.events import emit
-from finetune.dialogs import GROUP_CHATS, DialogBuilder, Row
+from finetune.dialogs import GROUP_CHATS, DialogBuilder
 from finetune.formats import CHATS, ROW_FORMATS, Detected, detect
 from finetune.formats.chat_export import ChatExport
 from finetune.formats.column_map import column_format, template_format
@@ -20,7 +20,9 @@ from finetune.formats.owner import Owner, find_owner
 from finetune.formats.records import RowFormat, Rows
 from finetune.formats.telegram import Export
 from finetune.formats.whatsapp import WhatsApp
-from finetune.row_file import Progress
+from finetune.helpers import Helpers, parts_of, wanted_processes
+from finetune.refine import Refiner
+from finetune.row_file import Progress, RowFile
 
 EXPORTS: dict[str, Callable[[Path], ChatExport]] = {"telegram": Export, "whatsapp": WhatsApp, "discord": Discord}
 MAX_KEPT_PROBLEMS = 20
@@ -33,12 +35,15 @@ class Unreadable(Exception):
 
 
 class Reading:
-    """Hands the dialogs of each file to `write`. `figures` tells what was met."""
+    """Hands the dialogs of each file to `refiner`. `figures` tells what was met."""
 
-    def __init__(self, config: PrepareConfig, write: Callable[[Row], object], progress: Progress):
+    def __init__(self, config: PrepareConfig, refiner: Refiner, progress: Progress, rows: RowFile | None = None):
+        """rows: where `refiner` writes to, if several processes may."""
         self.config = config
         self.progress = progress
-        self.builder = DialogBuilder(config, (), write)
+        self.refiner = refiner
+        self.rows = rows
+        self.builder = DialogBuilder(config, (), refiner)
         self.formats: Counter[str] = Counter()  # files of each format
         self.owner: Owner | None = None
         self.repaired = self.lost = 0
@@ -76,10 +81,11 @@ class Reading:
         owner = find_owner(export, self.config.owner_name, lambda done: self.progress(self._done + done))
         self.owner, self.builder.owner_ids = owner, owner.ids
         emit("phase", name="read", text=f"Reading the chats of {owner.name or owner.id}")
-        for chat, batch in export.batches(self.builder.uses):
-            self.builder.add(chat, batch)
-            self.progress(self._done + export.bytes_read)
-        self.builder.end_session()
+        if self.rows is None or not isinstance(export, Export) or not self._read_together(export, self.rows):
+            for chat, batch in export.batches(self.builder.uses):
+                self.builder.add(chat, batch)
+                self.progress(self._done + export.bytes_read)
+            self.builder.end_session()
         self.builder.end_file()
         self.formats[name] += 1
         self.repaired += export.repaired
@@ -90,6 +96,30 @@ class Reading:
             self._problem(f"{export.lost:,} messages could not be read and were left out")
         if export.truncated:
             self._problem("the export ends in the middle; what was there is used")
+
+    def _read_together(self, export: Export, rows: RowFile) -> bool:
+        """Read an export in several processes, if it is large or was asked for. False: it was not read."""
+        count = wanted_processes(self.config, export, self.refiner)
+        parts = parts_of(export, count, self.config, self.builder) if count > 1 else []
+        if len(parts) < 2:
+            return False
+        export.part = parts[0]
+        with Helpers(export, parts[1:], self.config, self.builder, rows) as helpers:
+
+            def progress() -> None:
+                self.progress(self._done + export.bytes_read + helpers.bytes_read)
+
+            for chat, batch in export.batches(self.builder.uses):
+                self.builder.add(chat, batch)
+                progress()
+            self.builder.end_session()
+            for counts in helpers.gather(rows, progress):
+                self.builder.absorb(counts["builder"])
+                self.refiner.absorb(counts["refiner"])
+                export.repaired += counts["export"]["repaired"]
+                export.lost += counts["export"]["lost"]
+                export.truncated |= counts["export"]["truncated"]
+        return True
 
     def _read_rows(self, file: Path, name: str, found: Detected, *, one_of_many: bool) -> None:
         emit("phase", name="read", text=f"Reading {found.name.replace('_', ' ')}")

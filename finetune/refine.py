@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
+from zlib import crc32
 
 from engines.config import PrepareConfig
 from finetune.dialogs import Row
@@ -25,8 +26,8 @@ class Refiner:
         self.config = config
         self.write = write
         self.formed = self.windowed = self.written = 0
-        self._sample: list[str] = []
-        self._stride = 1
+        self._sample: list[tuple[int, str]] = []  # texts by the rank of their conversation, which is as good as chance
+        self._highest_rank = 1 << 32
         self.left_out: Counter[str] = Counter()
         self.redactor: Any = None
         if config.redact:
@@ -68,17 +69,48 @@ class Refiner:
             turn.content = self.redactor.redact(turn.content)
 
     def _write(self, row: Row) -> None:
-        if self.written % self._stride == 0:
-            self._sample.append(row.text + "\n".join([turn.content for turn in row.messages]))
-            if len(self._sample) == SAMPLED:
-                self._sample = self._sample[::2]
-                self._stride *= 2
+        rank = crc32(row.conversation.encode())
+        if rank < self._highest_rank:
+            self._sample.append((rank, row.text + "\n".join([turn.content for turn in row.messages])))
+            if len(self._sample) == 2 * SAMPLED:
+                self._choose_sample()
         self.written += 1
         self.write(row)
 
+    def _choose_sample(self) -> None:
+        """Keep those of the lowest ranks: the same ones in whatever parts the rows were met."""
+        self._sample.sort(key=lambda item: item[0])
+        del self._sample[SAMPLED:]
+        if len(self._sample) == SAMPLED:
+            self._highest_rank = self._sample[-1][0]
+
     def estimated_tokens(self) -> int:
         """Tokens of all rows, by the estimate of a sample of them."""
-        return round(sum(map(estimate_tokens, self._sample)) / max(1, len(self._sample)) * self.written)
+        self._choose_sample()
+        return round(sum(estimate_tokens(text) for _, text in self._sample) / max(1, len(self._sample)) * self.written)
+
+    def counts(self) -> dict[str, Any]:
+        """What `absorb` takes."""
+        redacted = self.redactor.counts if self.redactor is not None else Counter()
+        return {
+            "formed": self.formed, "windowed": self.windowed, "written": self.written,
+            "left_out": self.left_out, "redacted": redacted, "sample": self._sample,
+        }  # fmt: skip
+
+    def absorb(self, counts: dict[str, Any]) -> None:
+        """Add what another refiner has counted in a later part of the same file."""
+        self.formed += counts["formed"]
+        self.windowed += counts["windowed"]
+        self.written += counts["written"]
+        self.left_out.update(counts["left_out"])
+        if self.redactor is not None:
+            self.redactor.counts.update(counts["redacted"])
+        self._sample += counts["sample"]
+
+    @property
+    def compares_rows(self) -> bool:
+        """Does what happens to a row depend on the rows before it?"""
+        return self.config.drop_duplicates or self.config.near_duplicates > 0
 
     def figures(self) -> dict[str, Any]:
         """Everything counted, as plain JSON data."""

@@ -23,14 +23,11 @@ class Stopped(Exception):
     """Somebody asked this run to stop."""
 
 
-class RowFile:
-    """A dataset in the making: a private temporary file that becomes `path` by `finish`, or is gone."""
+class RowBuffer:
+    """Rows on their way into an open file, as lines of JSON."""
 
-    def __init__(self, path: Path):
-        self.path = path
-        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        self.fd = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, statefiles.PRIVATE_FILE)
-        self.sha256 = hashlib.sha256()
+    def __init__(self, fd: int):
+        self.fd = fd
         self._waiting = bytearray()
         self._encode = msgspec.json.Encoder().encode_into
 
@@ -42,11 +39,35 @@ class RowFile:
             self.flush()
 
     def flush(self) -> None:
-        self.sha256.update(self._waiting)
-        view = memoryview(self._waiting)
+        waiting, self._waiting = self._waiting, bytearray()
+        self.put(waiting)
+
+    def put(self, block: bytes | bytearray) -> None:
+        view = memoryview(block)
         while view:
             view = view[os.write(self.fd, view) :]
-        self._waiting = bytearray()
+
+
+class RowFile(RowBuffer):
+    """A dataset in the making: a private temporary file that becomes `path` by `finish`, or is gone."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        super().__init__(os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, statefiles.PRIVATE_FILE))
+        self.sha256 = hashlib.sha256()
+
+    def put(self, block: bytes | bytearray) -> None:
+        self.sha256.update(block)
+        super().put(block)
+
+    def append(self, fd: int) -> None:
+        """The rows of another file, from its beginning."""
+        self.flush()
+        place = 0
+        while block := os.pread(fd, WRITTEN_BYTES, place):
+            self.put(block)
+            place += len(block)
 
     def make_durable(self) -> None:
         self.flush()

@@ -133,6 +133,15 @@ class PrepareConfig(JobConfig):
     hub_split: Annotated[
         str, Field(title="Hub split", description="Which part of a dataset of the hub, such as train or train[:4096]")
     ] = "train"
+    processes: Annotated[
+        int,
+        Field(
+            title="Processes",
+            ge=0,
+            le=64,
+            description="That read one Telegram export together; 0: one below 100 MB, else as many as there are cores",
+        ),
+    ] = 0
     strict: Annotated[
         bool, Field(title="Strict", description="Fail at the first record that cannot be read instead of counting it")
     ] = False

@@ -40,6 +40,7 @@ from finetune.formats.telegram_message import (
     parse_leniently,
     to_message,
 )
+from finetune.formats.telegram_part import Part, PartFile
 
 BLOCK_BYTES = 256 * 1024  # what is decoded at once stays in the processor's cache
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # Telegram's own limit is 4096 characters
@@ -48,7 +49,7 @@ BORDER_BYTES = 256  # room for the white space between two messages
 
 _MESSAGE_START = re.compile(rb'"id"\s*:\s*-?\d+\s*,\s*"type"\s*:\s*"(?:message|service|unsupported)"')
 _BORDER_END = re.compile(rb"\}\s*(,)\s*\{\s*\Z")
-_BORDER = re.compile(rb"\}\s*(,)\s*\{\s*" + _MESSAGE_START.pattern)
+BORDER = re.compile(rb"\}\s*(,)\s*\{\s*" + _MESSAGE_START.pattern)
 _MESSAGES_KEY = re.compile(rb'"messages"\s*:\s*\[')
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 
@@ -62,9 +63,10 @@ class Export:
 
     tells_owner = True
 
-    def __init__(self, path: Path, block_bytes: int = BLOCK_BYTES):
+    def __init__(self, path: Path, block_bytes: int = BLOCK_BYTES, part: Part | None = None):
         self.path = path
         self.block_bytes = block_bytes
+        self.part = part  # the whole file, if None
         self.bytes_read = self.repaired = self.lost = 0
         self.truncated = False
         self.plain_layout = self._has_plain_layout()
@@ -76,6 +78,10 @@ class Export:
         """
         self.bytes_read = self.repaired = self.lost = 0
         self.truncated = False
+        if self.part is not None:
+            with PartFile(self.path, self.part) as part_file:
+                yield from self._read_blocks(part_file, is_wanted)
+            return
         with open(self.path, "rb", buffering=0) as file:
             yield from self._read_blocks(file, is_wanted) if self.plain_layout else self._read_stream(file, is_wanted)
 
@@ -91,12 +97,14 @@ class Export:
                 return _MESSAGE_START.match(head, first.end()) is not None
         return True
 
-    def _read_blocks(self, file: BinaryIO, is_wanted: Callable[[Chat], bool]) -> Iterator[tuple[Chat, Batch]]:
+    def _read_blocks(
+        self, file: BinaryIO | PartFile, is_wanted: Callable[[Chat], bool]
+    ) -> Iterator[tuple[Chat, Batch]]:
         # buffer[start:] is unread and buffer[start - 1] the comma or bracket before it; no chat
         # begins in buffer[start:scanned]; chat is None outside of the chats that are wanted
         buffer, start, scanned = bytearray(), 0, 0
         chat: Chat | None = None
-        chats = 0
+        chats = self.part.chat.position if self.part is not None and self.part.chat is not None else 0
         resync = False  # passing over an impossibly long message until the next one begins
         while block := file.read(self.block_bytes):
             self.bytes_read += len(block)
@@ -125,7 +133,7 @@ class Export:
                 start = max(start, len(buffer) - MAX_HEADER_BYTES)
                 continue
             if resync:
-                border = _BORDER.search(buffer, start)
+                border = BORDER.search(buffer, start)
                 resync = border is None
                 start = max(start, len(buffer) - MAX_HEADER_BYTES) if border is None else border.start(1) + 1
             cut = -1 if resync else find_last_border(buffer, start)
@@ -143,7 +151,7 @@ class Export:
         """Decode the messages in buffer[start:end]; where that fails, one by one."""
         batch = decode_between(buffer, start, end)
         if batch is None:
-            cuts = [start - 1, *(border.start(1) for border in _BORDER.finditer(buffer, start, end)), end]
+            cuts = [start - 1, *(border.start(1) for border in BORDER.finditer(buffer, start, end)), end]
             one_by_one = [self._decode_one(buffer[low + 1 : high]) for low, high in pairwise(cuts)]
             batch = [message for message in one_by_one if message is not None]
         return batch

@@ -174,7 +174,7 @@ class MergeScreen(DatasetDialog[tuple[list[str], str]]):
     """Answers with the names of two or more datasets, as they were chosen, and the name of what they become."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "toggle", show=False),
+        Binding("space", "choose", show=False),
         Binding("j", "move('cursor_down')", show=False),
         Binding("k", "move('cursor_up')", show=False),
     ]
@@ -201,7 +201,7 @@ class MergeScreen(DatasetDialog[tuple[list[str], str]]):
     def action_move(self, how: str) -> None:
         getattr(self.list, f"action_{how}")()
 
-    def action_toggle(self) -> None:
+    def action_choose(self) -> None:
         index = self.list.highlighted
         if index is not None:
             name = self.names[index]

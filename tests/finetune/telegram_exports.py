@@ -71,6 +71,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "minified": {"separators": (",", ":")},
     "one line": {},
     "four spaces": {"indent": 4},
+    "tabs": {"indent": "\t"},
     "ascii": {"indent": 1, "ensure_ascii": True},
 }
 
