@@ -10,6 +10,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 WANTED := pyproject.toml constraints.txt
+VOICE  := .venv-tts
 
 .PHONY: demo run test check bench clean
 
@@ -19,8 +20,9 @@ demo: $(VENV)/.llm
 run: $(VENV)/.llm
 	$(BIN)/ftui
 
-test: check
+test: check $(VOICE)/.tts
 	$(BIN)/python -m pytest
+	$(VOICE)/bin/python -m pytest tests/tts
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -32,13 +34,13 @@ bench: $(VENV)/.dev
 	for name in startup telegram data cleaning log_pane app_load; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VOICE) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 # Debian's Python may come without ensurepip; then the system's pip installs pip there.
-$(VENV)/.made:
+%/.made:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
-	$(PYTHON) -m venv $(VENV) || \
-		{ $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install pip; }
+	$(PYTHON) -m venv $* || \
+		{ $(PYTHON) -m venv --without-pip $* && $(PYTHON) -m pip --python $*/bin/python install pip; }
 	touch $@
 
 $(VENV)/.llm: $(VENV)/.made $(WANTED)
@@ -50,4 +52,13 @@ $(VENV)/.llm: $(VENV)/.made $(WANTED)
 
 $(VENV)/.dev: $(VENV)/.llm
 	$(PIP) -e '.[llm,dev]'
+	touch $@
+
+# Voices need another transformers, so they have an environment of their own (see engines/environments.py).
+$(VOICE)/.tts: $(VOICE)/.made $(WANTED) engines/environments.py
+	@echo "installing the voice environment (2.3 GB the first time, two minutes)"
+	$(VOICE)/bin/python -m pip install --disable-pip-version-check --quiet torch==2.13.0
+	$(VOICE)/bin/python -m pip install --disable-pip-version-check --quiet -e '.[tts,tts-demo]' pytest pytest-timeout pytest-asyncio
+	$(VOICE)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps \
+		$$($(VOICE)/bin/python -c 'from engines.environments import KINDS; print(*KINDS["tts"].bare)')
 	touch $@

@@ -51,8 +51,13 @@ class Kind:
 KINDS = {
     # its dependency compiles llama.cpp
     "llm": Kind("training", ("torch", "transformers", "trl", "peft"), (EMBEDDED_PACKAGE,)),
-    # qwen-tts asks for a web framework and for a torchaudio that does not exist for this torch
-    "tts": Kind("voice", ("torch", "qwen_tts", "faster_whisper", "soundfile"), ("qwen-tts==0.1.1",)),
+    # qwen-tts asks for a web framework and for a torchaudio that does not exist for this torch; resemblyzer for a
+    # webrtcvad that has to be compiled
+    "tts": Kind(
+        "voice",
+        ("torch", "qwen_tts", "faster_whisper", "soundfile", "resemblyzer"),
+        ("qwen-tts==0.1.1", "resemblyzer==0.1.4"),
+    ),
 }
 
 

@@ -48,10 +48,8 @@ class SampleRegistry:
         with self._locked():
             entries = self._read()
             entries += self._unknown(entries, self._files())
-            before = [dict(entry) for entry in entries]
             change(entries)
-            if entries != before or not self.file.exists():
-                self._write(entries)
+            self._write(entries)
 
     def put(self, filename: str, **values: Any) -> None:
         """Set fields of one sample; one that is not there yet is added."""

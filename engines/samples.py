@@ -15,6 +15,7 @@ from typing import Any
 from engines import statefiles
 from engines.errors import UserError
 from engines.sample_registry import Entry, SampleRegistry
+from engines.sample_scores import judge
 from engines.workspace import Workspace, check_name
 
 RECOMMENDED_SECONDS = 30 * 60.0
@@ -36,7 +37,7 @@ class Sample:
     score: int | None = None  # 0 to 100, of the checks
     reasons: list[str] = field(default_factory=list)  # why it is not 100
     checks: dict[str, Any] = field(default_factory=dict)
-    source: str = ""
+    source: dict[str, Any] = field(default_factory=dict)  # name, sha256, start_sec: where it was cut from
 
     def as_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "path": str(self.path)}
@@ -68,7 +69,9 @@ class Samples:
 
     def list(self) -> list[Sample]:
         """In the order in which they were added."""
-        return [self._sample(entry) for entry in self.registry.entries()]
+        entries = self.registry.entries()
+        present = {entry["filename"] for entry in entries}
+        return [self._sample(entry, present) for entry in entries]
 
     def get(self, name: str) -> Sample:
         """The sample of that file name, with or without its suffix. Raises UserError if there is none."""
@@ -157,7 +160,9 @@ class Samples:
         statefiles.write_bytes(target / "metadata.csv", "".join(lines).encode())
         return target
 
-    def _sample(self, entry: Entry) -> Sample:
+    def _sample(self, entry: Entry, present: set[str]) -> Sample:
         known = {name: entry[name] for name in Sample.__dataclass_fields__ if entry.get(name) is not None}
         defaults = {"duration_sec": None, "transcript": "", "transcript_edited": False, "size_kb": None}
-        return Sample(**{**defaults, **known, "path": self.registry.folder / entry["filename"]})
+        score, reasons = judge(entry, present)
+        made = {"path": self.registry.folder / entry["filename"], "score": score, "reasons": reasons}
+        return Sample(**{**defaults, **known, **made})

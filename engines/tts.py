@@ -6,8 +6,17 @@ a method starts it and returns the run, which any face can follow.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from engines import statefiles
+from engines.config import Config, SampleConfig, build
 from engines.environments import Environments
-from engines.runs import Runs
+from engines.errors import UserError
+from engines.questions import ask_script
+from engines.runs import Run, Runs
 from engines.samples import Samples
 from engines.workspace import Workspace
 
@@ -20,3 +29,60 @@ class TTSEngine:
         self.runs = Runs(workspace)
         self.samples = Samples(workspace)
         self.environments = Environments(workspace)
+
+    # --- parameters ---
+
+    def last_config(self, model: type[Config]) -> Config:
+        """The parameters of the last job of that kind, the defaults where there was none."""
+        saved = statefiles.read_object(self.workspace.tts_config)
+        try:
+            return build(model, {name: value for name, value in saved.items() if name in model.model_fields})
+        except UserError:
+            return model()
+
+    def remember_config(self, **values: Any) -> None:
+        """Note parameters in tts_config.json, beside what else it holds."""
+        statefiles.write_json(
+            self.workspace.tts_config, {**statefiles.read_object(self.workspace.tts_config), **values}
+        )
+
+    # --- samples ---
+
+    def add_samples(self, sources: Sequence[Path | str], config: SampleConfig) -> Run:
+        """Start taking in recordings: files, folders, zip archives, or the owner's voice notes of a Telegram export.
+
+        Raises UserError for what is not there, and for an export that does not tell whose it is.
+        """
+        files: list[str] = []
+        for source in sources:
+            path = Path(source).expanduser().absolute()
+            if not path.exists():
+                raise UserError("not_found", f"there is no file or folder {path}", "Check the path.")
+            files += self._voice_notes(path, config.owner_name) if is_telegram(path) else [str(path)]
+        if not files:
+            raise UserError("usage", "no recording was named", "Name files, folders or zip archives.")
+        python = self.environments.require("tts")
+        argv = [
+            str(python), "-m", "tts.import_samples", str(self.workspace.voice),
+            "--files", "{run}/files.json", "--config", "{run}/config.json",
+        ]  # fmt: skip
+        name = Path(sources[0]).name + (f" and {len(sources) - 1} more" if len(sources) > 1 else "")
+        env = self.environments.variables("tts")
+        run = self.runs.create("samples", name, argv, config=config.model_dump(), env=env)
+        statefiles.write_json(run.folder / "files.json", files)
+        self.remember_config(**config.model_dump(exclude={"owner_name"}))
+        self.runs.start(run)
+        return run
+
+    def _voice_notes(self, export: Path, owner: str) -> list[str]:
+        found = ask_script(Path(sys.executable), "finetune.voice_notes", [str(export), "--owner", owner])
+        if not found["files"]:
+            missing = f", {found['missing']} were left out of the export" if found["missing"] else ""
+            cause = f"{export.name} holds no voice notes of {found['owner'] or 'its owner'}{missing}"
+            raise UserError("bad_input", cause, "Export with voice messages, or give another owner.")
+        return list(found["files"])
+
+
+def is_telegram(path: Path) -> bool:
+    """Is it an export's folder, or the `result.json` in it?"""
+    return (path / "result.json").is_file() if path.is_dir() else path.suffix == ".json"

@@ -89,6 +89,10 @@ class Workspace:
         return self.folder("qwen3-tts")
 
     @property
+    def tts_config(self) -> Path:
+        return self.voice / "tts_config.json"
+
+    @property
     def runs(self) -> Path:
         return self.folder("runs")
 

@@ -9,7 +9,16 @@ import os
 import re
 from pathlib import Path
 
-from engines.config import PRESETS, EvaluateConfig, GenerateConfig, JobConfig, PrepareConfig, TrainConfig, VoiceConfig
+from engines.config import (
+    PRESETS,
+    EvaluateConfig,
+    GenerateConfig,
+    JobConfig,
+    PrepareConfig,
+    SampleConfig,
+    TrainConfig,
+    VoiceConfig,
+)
 from engines.errors import EXIT_CODES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +57,7 @@ def test_the_parameter_tables_are_those_of_the_models() -> None:
         f"\n## Preparing a dataset (`ftui llm prepare`)\n\n{parameter_table(PrepareConfig)}\n"
         f"\n## Evaluating (`ftui llm evaluate`)\n\n{parameter_table(EvaluateConfig)}\n"
         f"\n## Generating a dataset (`ftui llm generate`)\n\n{parameter_table(GenerateConfig)}\n"
+        f"\n## Taking samples in (`ftui tts samples add`)\n\n{parameter_table(SampleConfig)}\n"
         f"\n## Voices (`ftui tts`, `tts_config.json`)\n\n{parameter_table(VoiceConfig)}\n"
     )
     path = ROOT / "docs" / "parameters.md"

@@ -3,17 +3,65 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from engines.config import SampleConfig
 from engines.samples import RECOMMENDED_SECONDS, Sample, Totals
 from ftui import format
-from ftui.console import Common, say, say_json, table
+from ftui.commands.llm import ConfigFile, merged
+from ftui.console import Common, finish, follow, say, say_json, table
 
 samples = App(name="samples", help="Recordings of one speaker, and what is said in them.", help_format="plaintext")
 
+SHOWN_SKIPPED = 10
 Name = Annotated[str, Parameter(help="A sample's file name; its suffix may be left out")]
+
+
+@samples.command
+def add(
+    sources: Annotated[list[Path], Parameter(help="Recordings, folders, zip archives, or a Telegram export")],
+    /,
+    *,
+    config_file: ConfigFile = None,
+    flags: Annotated[SampleConfig | None, Parameter(name="*")] = None,
+    common: Common | None = None,
+) -> int:
+    """Take recordings in: cut at pauses, 24 kHz, even in loudness, each checked. The originals stay as they are.
+
+    WAV, MP3, OGG (Vorbis, Opus), FLAC, AIFF, M4A, AAC and WebM are known by their content. Of a Telegram export the
+    owner's voice notes are taken. A text in NAME.txt beside NAME.wav is its transcript.
+
+    For example:
+
+      ftui tts samples add interview.mp3 ~/recordings
+      ftui tts samples add ~/Downloads/ChatExport_2026-01-01
+      ftui tts samples add radio.wav --denoise --piece-max-sec 10
+    """
+    common = common or Common()
+    engine = common.tts_engine()
+    run = engine.add_samples(sources, merged(SampleConfig(), config_file, flags))
+    status, progress = follow(engine, run, quiet=common.json, stop_on_interrupt=True)
+
+    def report(result: dict[str, Any]) -> None:
+        report_import(result)
+        say(totals_line(engine.samples.totals()))
+
+    return finish(run, status, progress, as_json=common.json, report=report)
+
+
+def report_import(result: dict[str, Any]) -> None:
+    """What an import did, for people."""
+    kept, read = format.duration(result["kept_seconds"]), format.duration(result["read_seconds"])
+    say(f"added:    {result['added']} samples, {kept} of speech out of {read}")
+    for reason, number in result["left_out"].items():
+        say(f"left out: {number} pieces {reason}")
+    skipped = result["skipped"]
+    for name, cause in list(skipped.items())[:SHOWN_SKIPPED]:
+        say(f"skipped:  {name}: {cause}")
+    if result["skipped_count"] > SHOWN_SKIPPED:
+        say(f"skipped:  and {result['skipped_count'] - SHOWN_SKIPPED} more; see the log")
 
 
 @samples.command(name="list")

@@ -1,0 +1,313 @@
+"""Take recordings in as voice samples: decoded, cut at pauses, measured, even in loudness, 24 kHz mono.
+
+    python -m tts.import_samples HOME --files LIST.json [--config CONFIG.json]
+
+HOME is a workspace's `qwen3-tts` folder; LIST.json the paths of recordings, folders and zip
+archives; CONFIG holds the parameters of `SampleConfig`. The originals are only read. Each
+recording is on the list of samples with all its pieces or not at all, whenever this ends;
+one that is there already (by content) is passed over, so an interrupted import is just
+started again. Decoding is left to processes of their own: a damaged file may crash a decoder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import multiprocessing
+import os
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engines import statefiles
+from engines.config import SampleConfig, load
+from engines.errors import UserError
+from engines.events import emit
+from engines.run_protocol import run_script, stop_requested, write_result
+from engines.sample_registry import Entry, SampleRegistry
+from tts.recordings import Source, sources
+
+if TYPE_CHECKING:
+    from tts.speech import Piece
+
+INCOMING = ".incoming"
+MOST_WORKERS = 8
+KEEP_SECONDS = 2.0  # between writings of the list, which takes 0.1 s for a thousand samples
+WAITING = 4  # recordings handed to each worker at once: bounded memory, however many there are
+SHOWN_PROBLEMS = 50
+
+
+@dataclass
+class Taken:
+    """What became of one recording. entries: the pieces, whose files wait in the incoming folder."""
+
+    source: str
+    entries: list[Entry] = field(default_factory=list)
+    seconds: float = 0.0
+    skipped: str = ""  # why there is none
+    left_out: Counter[str] = field(default_factory=Counter)  # pieces
+
+
+def take(source: Source, folder: Path, config: SampleConfig) -> Taken:
+    """Cut, measure and write one recording; runs in a worker process."""
+    from tts import checks, speech
+    from tts.audio import Recording, write
+
+    taken = Taken(source.name)
+    recording = Recording(source.file)
+    content = sha256_of(source.file)
+    lengths = speech.Lengths(
+        config.max_duration_sec, config.piece_min_sec, min(config.piece_max_sec, config.max_duration_sec)
+    )
+    try:
+        for piece in speech.pieces(recording.blocks(), lengths):
+            if piece.seconds < config.min_duration_sec:
+                taken.left_out["shorter than the shortest"] += 1
+                continue
+            figures = checks.measure(piece)
+            prints = {"sound": checks.sound_print(piece.audio)}
+            if config.find_speakers:
+                figures["speaker_within"], prints["voice"] = _voice(piece)
+            audio = checks.denoised(piece.audio) if config.denoise else piece.audio
+            file = folder / f"{content[:16]}-{len(taken.entries):04d}.wav"
+            write(file, checks.normalized(audio, config.loudness_lufs))
+            taken.entries.append(
+                {
+                    "filename": file.name,
+                    "duration_sec": round(piece.seconds, 3),
+                    "transcript": "",
+                    "transcript_edited": False,
+                    "source": {"name": source.name, "sha256": content, "start_sec": round(piece.start, 2)},
+                    "checks": figures,
+                    "prints": prints,
+                }
+            )
+    except UserError as error:
+        taken.skipped = error.cause.removeprefix(f"{source.file.name} ")
+        taken.entries.clear()
+        return taken
+    taken.seconds = recording.seconds
+    for entry in taken.entries if recording.damage else []:
+        entry["checks"]["damage"] = recording.damage
+    if len(taken.entries) == 1 and source.text:
+        taken.entries[0].update(transcript=source.text, transcript_edited=True)
+    if not taken.entries:
+        taken.skipped = "shorter than the shortest sample" if taken.left_out else "nobody speaks in it"
+    return taken
+
+
+def _voice(piece: Piece) -> tuple[float | None, str]:
+    from tts.checks import encoded
+    from tts.voice_print import within_and_whole
+
+    within, whole = within_and_whole(piece.spoken())
+    return None if within is None else round(within, 3), encoded(whole)
+
+
+def sha256_of(file: Path) -> str:
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+class Import:
+    """One import into one list of samples."""
+
+    def __init__(self, registry: SampleRegistry, config: SampleConfig):
+        self.registry = registry
+        self.config = config
+        self.incoming = statefiles.make_private_dir(registry.home / INCOMING)
+        self.known = {
+            entry["source"]["sha256"] for entry in registry.entries() if isinstance(entry.get("source"), dict)
+        }
+        self.added = self.done = 0
+        self.read_seconds = self.kept_seconds = 0.0
+        self.skipped: dict[str, str] = {}
+        self.left_out: Counter[str] = Counter()
+
+    def recover(self) -> None:
+        """Files of an import that was killed: those that are on the list already go to their place, others go."""
+        listed = {entry["filename"] for entry in statefiles.read_json(self.registry.file, []) or []}
+        for file in self.incoming.iterdir():
+            if file.name in listed and not (self.registry.folder / file.name).exists():
+                file.rename(self.registry.folder / file.name)
+            else:
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
+
+    def run(self, found: list[Source]) -> None:
+        """Take all of them in, in order; stops at a recording's end when asked to."""
+        wanted = list(self._new(found))
+        emit("phase", name="import", text=f"Taking in {len(wanted)} recordings")
+        emit("progress", done=0, total=len(wanted), unit="recordings")
+        waiting: list[Taken] = []
+        kept_at = time.monotonic()
+        for source, taken in results(wanted, self.incoming, self.config):
+            if taken.skipped:
+                self.skipped[source.name] = taken.skipped
+                emit("warning", text=f"{source.name}: {taken.skipped}")
+            self.left_out += taken.left_out
+            self.read_seconds += taken.seconds
+            if taken.entries:
+                waiting.append(taken)
+            if time.monotonic() - kept_at > KEEP_SECONDS:
+                self.keep(waiting)
+                kept_at, waiting = time.monotonic(), []
+            self.done += 1
+            emit("progress", done=self.done, total=len(wanted), unit="recordings")
+        self.keep(waiting)
+
+    def _new(self, found: list[Source]) -> Iterator[Source]:
+        """Those whose content is not there yet."""
+        for source in found:
+            try:
+                content = sha256_of(source.file)
+            except OSError as error:
+                self.skipped[source.name] = f"cannot be read: {error.strerror}"
+                continue
+            if content in self.known:
+                self.skipped[source.name] = "is there already"
+            else:
+                self.known.add(content)
+                yield source
+
+    def keep(self, recordings: list[Taken]) -> None:
+        """Name the pieces and put them on the list, then their files beside the others: whole at any crash."""
+        moves: list[tuple[Path, Path]] = []
+
+        def change(entries: list[Entry]) -> None:
+            names = self.registry.taken_names() | {entry["filename"] for entry in entries}
+            for taken in recordings:
+                stem, many = stem_of(taken.source), len(taken.entries) > 1
+                for number, entry in enumerate(taken.entries, 1):
+                    written = self.incoming / entry["filename"]
+                    entry["filename"] = free_name(f"{stem}-{number:03d}" if many else stem, names)
+                    names.add(entry["filename"])
+                    named = written.rename(self.incoming / entry["filename"])
+                    moves.append((named, self.registry.folder / entry["filename"]))
+                    entries.append(entry)
+
+        if recordings:
+            self.registry.update(change)
+        for named, place in moves:
+            named.rename(place)
+        self.added += len(moves)
+        self.kept_seconds += sum(entry["duration_sec"] for taken in recordings for entry in taken.entries)
+
+
+def results(wanted: list[Source], folder: Path, config: SampleConfig) -> Iterator[tuple[Source, Taken]]:
+    """What became of each, in order. A worker that crashes costs only the recording that crashed it."""
+    workers = min(
+        MOST_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, len(wanted) or 1
+    )
+    context = multiprocessing.get_context("spawn")
+    todo = list(reversed(wanted))
+    while todo:
+        waiting: list[tuple[Source, Future[Taken]]] = []
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_quiet_worker) as pool:
+            while (todo or waiting) and not stop_requested():
+                while todo and len(waiting) < workers * WAITING:
+                    source = todo.pop()
+                    waiting.append((source, pool.submit(take, source, folder, config)))
+                source, future = waiting[0]
+                try:
+                    taken = future.result()
+                except BrokenProcessPool:
+                    break
+                waiting.pop(0)
+                yield source, taken
+            pool.shutdown(wait=True, cancel_futures=True)
+        if stop_requested():
+            return
+        for source, _ in waiting:  # those that were under way in the broken pool, each in a process of its own
+            yield source, alone(source, folder, config, context)
+
+
+def alone(source: Source, folder: Path, config: SampleConfig, context: Any) -> Taken:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_quiet_worker) as pool:
+        try:
+            return pool.submit(take, source, folder, config).result()
+        except BrokenProcessPool:
+            return Taken(source.name, skipped="the decoder crashed on it; convert it to WAV with another program")
+
+
+def _quiet_worker() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"  # the recordings are read side by side
+    import warnings
+
+    warnings.simplefilter("ignore")
+
+
+def stem_of(name: str) -> str:
+    """A file name made from any name: letters, digits and _ . + -"""
+    stem = Path(name).stem.encode("utf-8", "replace").decode()
+    kept = "".join(letter if letter.isalnum() or letter in "_+-." else "_" for letter in stem)
+    return kept.strip("_.+-")[:80] or "sample"
+
+
+def free_name(stem: str, taken: set[str]) -> str:
+    name, number = f"{stem}.wav", 1
+    while name in taken:
+        number += 1
+        name = f"{stem}-{number}.wav"
+    return name
+
+
+def check(config: SampleConfig) -> None:
+    """Raises UserError for lengths that contradict each other."""
+    order = (config.min_duration_sec, config.piece_min_sec, min(config.piece_max_sec, config.max_duration_sec))
+    if sorted(order) != list(order) or order[1] == order[2]:
+        raise UserError(
+            "usage",
+            "the lengths contradict each other: shortest, shortest piece, longest piece, longest must rise",
+            f"Now: {', '.join(f'{value:g}' for value in (*order, config.max_duration_sec))} s.",
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("home", type=Path)
+    parser.add_argument("--files", type=Path, required=True)
+    parser.add_argument("--config", type=Path)
+    arguments = parser.parse_args()
+    config = load(SampleConfig, arguments.config)
+    check(config)
+    lock = statefiles.lock(statefiles.make_private_dir(arguments.home) / ".import.lock")
+    if lock is None:
+        raise UserError("conflict", "another import is running", "Wait for it, or stop it.")
+    registry = SampleRegistry(arguments.home)
+    statefiles.make_private_dir(registry.folder)
+    work = Import(registry, config)
+    work.recover()
+    scratch = statefiles.make_private_dir(work.incoming / "unpacked")
+    paths = [Path(name) for name in statefiles.load_json(arguments.files)]
+    work.run(list(sources(paths, scratch)))
+    shutil.rmtree(scratch, ignore_errors=True)
+    emit("phase", name="compare", text="Comparing all samples")
+    from tts.checks import compare
+
+    registry.update(compare)
+    if not work.added and work.skipped and not stop_requested():
+        name, why = next(iter(work.skipped.items()))
+        if any(why != "is there already" for why in work.skipped.values()):
+            raise UserError("bad_input", f"nothing was added; {name}: {why}", "Give other recordings.")
+    write_result(
+        "stopped" if stop_requested() else "done",
+        added=work.added,
+        recordings=work.done,
+        read_seconds=round(work.read_seconds, 1),
+        kept_seconds=round(work.kept_seconds, 1),
+        left_out=dict(work.left_out),
+        skipped=dict(list(work.skipped.items())[:SHOWN_PROBLEMS]),
+        skipped_count=len(work.skipped),
+    )
+
+
+if __name__ == "__main__":
+    sys.stdin.close()
+    run_script(main)
