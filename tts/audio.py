@@ -144,6 +144,11 @@ def _cut_off(head: bytes, size: int) -> str:
     return f"breaks off: {size * 100 // (said + 8)} % of the file is there" if is_cut else ""
 
 
+def read(path: Path) -> Samples:
+    """A whole recording. Raises UserError for what is empty or no audio."""
+    return np.concatenate([block.audio for block in Recording(path).blocks()])
+
+
 def write(path: Path, audio: Samples) -> None:
     """A new WAV file of 16 bit that only its owner may read."""
     path.touch(0o600)

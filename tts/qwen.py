@@ -17,12 +17,12 @@ from typing import Any
 
 from engines import statefiles
 from engines.errors import UserError
+from tts.audio import SAMPLE_RATE
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads sleep; several times faster on a busy machine
 
 CODEBOOKS = 16
-SAMPLE_RATE = 24_000
 FRAME_SAMPLES = 1920  # 12.5 frames a second
 FRAMES_PER_SECOND = SAMPLE_RATE / FRAME_SAMPLES
 VOICE_ROW = 3000  # where the speaker's embedding stands in a custom voice's codec embedding

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,3 +32,41 @@ def tiny_base(request: pytest.FixtureRequest) -> Path:
 def tiny_base_small(request: pytest.FixtureRequest) -> Path:
     """A tiny model shaped like the 0.6B one: its text is wider than its talker."""
     return made_once(request, "0.6B")
+
+
+@pytest.fixture(scope="session")
+def voice_dataset(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tts_support.dataset import prepare_dataset
+
+    return prepare_dataset(tiny_base, tmp_path_factory.mktemp("voice"), 12, 1.1)
+
+
+@pytest.fixture
+def build(tiny_base: Path, voice_dataset: Path, tmp_path: Path) -> Any:
+    """Build a training as the script does; parameters by name, no preview sentences unless given."""
+    from engines import config as configs
+    from tts import sft_12hz
+
+    def make(base: Path = tiny_base, dataset: Path = voice_dataset, **values: Any) -> Any:
+        start = {"preview_sentences": [], "device": "cpu", "precision": "fp32", "gradient_checkpointing": False}
+        config = configs.build(configs.VoiceConfig, {**start, **values})
+        number = len(list(tmp_path.iterdir()))
+        arguments = argparse.Namespace(
+            dataset=dataset, model=str(base), checkpoints=tmp_path / f"points-{number}",
+            output=tmp_path / f"voice-{number}", name="Tester", whisper="",
+        )  # fmt: skip
+        return sft_12hz.build(arguments, config)[0]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def dataset_of_tiny_base(voice_dataset: Path) -> Path:
+    return voice_dataset
+
+
+@pytest.fixture(scope="session")
+def dataset_of_tiny_base_small(tiny_base_small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tts_support.dataset import prepare_dataset
+
+    return prepare_dataset(tiny_base_small, tmp_path_factory.mktemp("voice"), 4, 1.1)

@@ -1,4 +1,4 @@
-"""What the model's own generation thinks of given speech: teacher forcing through the package's code, not through ours."""
+"""What the model's own generation thinks of given speech: teacher forcing through the package's code, not ours."""
 
 from __future__ import annotations
 
