@@ -6,7 +6,9 @@ checkpoint that a crash or a full disk left half-written is never resumed from.
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +57,30 @@ def newest_complete(folder: Path) -> Path | None:
         return None
     found = [entry for entry in folder.iterdir() if step_of(entry) >= 0 and read_mark(entry) is not None]
     return max(found, key=step_of, default=None)
+
+
+def keep_best(folder: Path, count: int) -> None:
+    """Delete all complete checkpoints but the newest and the `count` of the lowest held-out loss.
+
+    A checkpoint without an evaluation counts as worse than any with one, the older the worse.
+    """
+    marks = {entry: read_mark(entry) for entry in folder.iterdir() if step_of(entry) >= 0}
+    complete = [entry for entry, mark in marks.items() if mark is not None]
+    by_loss = sorted(complete, key=lambda entry: (_loss(marks[entry]), -step_of(entry)))
+    kept = {*by_loss[:count], max(complete, key=step_of, default=None)}
+    for entry in complete:
+        if entry not in kept:
+            (entry / MARK).unlink(missing_ok=True)
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def best(folder: Path) -> tuple[Path, float] | None:
+    """The complete checkpoint of the lowest held-out loss, and that loss; None if none was evaluated."""
+    marks = {entry: read_mark(entry) for entry in folder.iterdir() if step_of(entry) >= 0}
+    found = [(entry, _loss(mark)) for entry, mark in marks.items() if mark is not None and _loss(mark) < math.inf]
+    return min(found, key=lambda item: item[1], default=None)
+
+
+def _loss(mark: dict[str, Any] | None) -> float:
+    loss = (mark or {}).get("eval_loss")
+    return loss if isinstance(loss, int | float) and math.isfinite(loss) else math.inf

@@ -8,7 +8,10 @@ so there is no other channel. Events and their fields:
     phase       name, text                              what the script does now
     progress    done, total, unit                       work that is not training steps
     train       total_steps, first_step, epochs, rows, eval_rows, tokens_per_epoch, ...
-    metrics     step, epoch, loss, learning_rate, grad_norm, tokens_per_second, eval_loss
+    probe       tokens, seconds, memory                 the longest batch, tried first
+    metrics     step, epoch, loss, learning_rate, grad_norm, tokens_per_second, eval_loss,
+                memory, utilization, temperature        bytes, 0 to 1, °C; of the device
+    sample      step, prompt, answer                    what the model says at an evaluation
     checkpoint  step, path                              complete and durable on disk
     warning     text
     error       code, cause, next_step                  the script is about to end because of it
@@ -187,6 +190,8 @@ def describe(event: Event) -> str | None:
         return f"— attempt {number} —" if number != "1" else None
     if kind == "metrics":
         return _describe_metrics(event)
+    if kind == "sample":
+        return f"sample at step {_text(event, 'step')}: {_text(event, 'prompt')} → {_text(event, 'answer')}"
     if kind == "checkpoint":
         return f"checkpoint at step {_text(event, 'step')}: {_text(event, 'path')}"
     if kind == "warning":

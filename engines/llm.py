@@ -16,6 +16,7 @@ from engines import devices, estimate, statefiles
 from engines.adapters import Adapter, Adapters
 from engines.chat import ChatSession
 from engines.config import HUB_NAME, PrepareConfig, TrainConfig, build
+from engines.config.families import family_of, model_type_of
 from engines.datasets import SUFFIX, Dataset, Datasets
 from engines.environments import Environments
 from engines.errors import UserError
@@ -25,6 +26,7 @@ from engines.runs import PRIVACY, Run, Runs, RunStatus
 from engines.workspace import Workspace, check_name, name_from
 
 SAMPLE = Path(__file__).resolve().parent.parent / "finetune" / "sample" / "result.json"
+HIGHEST_FULL_RATE = 5e-5
 
 
 class LLMEngine:
@@ -114,7 +116,15 @@ class LLMEngine:
         """What is worth knowing before a training starts, as warnings. Raises UserError for what must not start."""
         warnings = []
         device = devices.resolve(config.device)
-        self.models.resolve(config.base_model, device)
+        model = self.models.resolve(config.base_model, device)
+        family = family_of(model_type_of(model))
+        if family.learning_rate and config.learning_rate > 2 * family.learning_rate:
+            warnings.append(
+                f"this model's loss becomes NaN at usual learning rates: {family.learning_rate:g} is known to work, "
+                f"with a warm-up of {family.warmup_ratio:g}"
+            )
+        if config.learning_rate > HIGHEST_FULL_RATE and config.method == "full":
+            warnings.append(f"a learning rate above {HIGHEST_FULL_RATE:g} usually ruins a model trained in full")
         if config.quantization == "nf4" and device == "cpu":
             warnings.append("nf4 on a CPU saves memory but is slow; none is faster for a small model")
         count = self.datasets.count_rows(dataset)
@@ -128,16 +138,16 @@ class LLMEngine:
         """Start (or queue, if the device is busy) the training of a new adapter."""
         self.check(dataset, config)
         wanted = name or f"{name_from(dataset.name)}-{time.strftime('%Y%m%d-%H%M')}"
-        check_name(wanted, "an adapter")
-        if name and (self.adapters.folder / name).exists():
-            raise UserError(
-                "conflict", f"there is an adapter {name} already", "Choose another name, or delete that one."
-            )
+        full = config.method == "full"
+        folder = self.models.folder if full else self.adapters.folder
+        check_name(wanted, "a model" if full else "an adapter")
+        if name and (folder / name).exists():
+            raise UserError("conflict", f"there is {folder / name} already", "Choose another name, or delete that one.")
         taken = {run.spec.get("adapter") for run in self.runs.list("train") if run.status().active}
         if name in taken:
             raise UserError("conflict", f"a run is training {name} already", "Choose another name.")
-        adapter = self.adapters.free_name(wanted)
-        while adapter in taken:
+        adapter = wanted
+        while adapter in taken or (folder / adapter).exists():
             adapter = f"{adapter}-2"
         device = devices.resolve(config.device)
         model = self.models.resolve(config.base_model, device)
@@ -145,15 +155,23 @@ class LLMEngine:
         argv = [
             str(self.environments.require("llm")), "-m", "finetune.train",
             "--dataset", str(dataset.path), "--model", model, "--checkpoints", "{run}/checkpoints",
-            "--output", str(self.adapters.folder / adapter), "--name", adapter, "--config", "{run}/config.json",
+            "--output", str(folder / adapter), "--name", adapter, "--config", "{run}/config.json",
         ]  # fmt: skip
         run = self.runs.create(
             "train", adapter, argv,
             device=device, config=config.model_copy(update={"device": device}).model_dump(),
-            env=self.environments.variables("llm"), adapter=adapter, dataset=dataset.name, base_model=model,
+            env=self._training_variables(config), adapter=adapter, dataset=dataset.name, base_model=model,
         )  # fmt: skip
         self.runs.start(run)
         return run
+
+    def _training_variables(self, config: TrainConfig) -> dict[str, str]:
+        """The environment of a training: the person's own modules can be imported where a loss of theirs is used."""
+        variables = self.environments.variables("llm")
+        if config.loss:
+            places = [variables.get("PYTHONPATH"), os.environ.get("PYTHONPATH"), os.getcwd()]
+            variables = {**variables, "PYTHONPATH": os.pathsep.join(place for place in places if place)}
+        return {**variables, "WANDB_MODE": "online"} if config.report_to == "wandb" else variables
 
     def training_run(self, run_id: str | None = None, *, active: bool = False) -> Run:
         """The run named, or else the newest training. Raises UserError if there is none."""

@@ -26,6 +26,10 @@ class Models:
         self.workspace = workspace
 
     @property
+    def folder(self) -> Path:
+        return self.workspace.models
+
+    @property
     def embedded(self) -> Path:
         return self.workspace.models / EMBEDDED_FOLDER
 

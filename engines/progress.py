@@ -8,7 +8,10 @@ from typing import Any
 
 from engines.events import Event, number
 
-FIGURES = ("epoch", "loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
+FIGURES = (
+    "epoch", "loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second",
+    "memory", "utilization", "temperature",
+)  # fmt: skip
 WARM_UP_STEPS = 1  # the first step of an attempt is slower; it does not count for the ETA when there are more
 
 
@@ -27,6 +30,9 @@ class Progress:
     learning_rate: float | None = None
     grad_norm: float | None = None
     tokens_per_second: float | None = None
+    memory: float | None = None
+    utilization: float | None = None
+    temperature: float | None = None
     done: float = 0
     total: float | None = None
     unit: str = ""
@@ -40,6 +46,7 @@ class Progress:
     result: dict[str, Any] = field(default_factory=dict)
     losses: list[tuple[int, float]] = field(default_factory=list)
     eval_losses: list[tuple[int, float]] = field(default_factory=list)
+    samples: list[tuple[int, str, str]] = field(default_factory=list)  # step, prompt, answer
     _clock: list[tuple[int, float]] = field(default_factory=list)  # (step, time) of this attempt
 
     def apply(self, event: Event) -> None:
@@ -59,9 +66,10 @@ class Progress:
 
     @property
     def share(self) -> float | None:
-        """Done, from 0 to 1, in steps if it trains and else in the script's own unit."""
+        """Done, from 0 to 1, in steps and batches if it trains and else in the script's own unit."""
         if self.total_steps:
-            return min(1.0, self.step / self.total_steps)
+            begun = self.done / self.total if self.total and self.unit == "batches" else 0
+            return min(1.0, (self.step + begun) / self.total_steps)
         return min(1.0, self.done / self.total) if self.total else None
 
     def _on_attempt(self, event: Event) -> None:
@@ -85,11 +93,13 @@ class Progress:
         # steps after the checkpoint are done again: their old figures make room
         self.losses = [point for point in self.losses if point[0] <= first]
         self.eval_losses = [point for point in self.eval_losses if point[0] <= first]
+        self.samples = [sample for sample in self.samples if sample[0] <= first]
         self._clock, self.seconds_per_step = [(first, _time(event))], None
 
     def _on_metrics(self, event: Event) -> None:
         step = number(event, "step")
         self.step = self.step if step is None else max(0, int(step))
+        self.done, self.total = 0, None
         for name in FIGURES:
             if isinstance(event.get(name), int | float):
                 setattr(self, name, event[name])  # nan and inf too: they must be seen
@@ -111,6 +121,11 @@ class Progress:
     def _on_progress(self, event: Event) -> None:
         self.done, self.total = max(0, number(event, "done") or 0), max(0, number(event, "total") or 0) or None
         self.unit = str(event.get("unit", ""))
+
+    def _on_sample(self, event: Event) -> None:
+        self.samples.append(
+            (int(number(event, "step") or 0), str(event.get("prompt", "")), str(event.get("answer", "")))
+        )
 
     def _on_warning(self, event: Event) -> None:
         self.warnings.append(str(event.get("text", "")))

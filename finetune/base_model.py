@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from engines.config import EMBEDDED_FOLDER
+from engines.config.families import Family, family_of
 from engines.errors import UserError
+from finetune import chat_templates
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Waiting threads sleep instead of spinning: as fast on a quiet machine, several times faster on a busy one.
@@ -77,13 +79,26 @@ def _location(source: str) -> tuple[str, dict[str, str]]:
     return source, {}
 
 
-def load_tokenizer(source: str) -> Any:
+def family(source: str) -> Family:
+    """What the architecture of a model needs; see engines/config/families.py."""
+    from transformers import AutoConfig
+
+    folder, gguf = _location(source)
+    return family_of(_explained(source, lambda: AutoConfig.from_pretrained(folder, **gguf)).model_type)
+
+
+def load_tokenizer(source: str, text_template: str = "") -> Any:
+    """The tokenizer, with its model's chat template or the one that `text_template` describes."""
     from transformers import AutoTokenizer
 
     folder, gguf = _location(source)
     tokenizer = _explained(source, lambda: AutoTokenizer.from_pretrained(folder, **gguf))
+    if text_template:
+        tokenizer.chat_template = chat_templates.from_text(text_template)
     if tokenizer.chat_template is None:
-        raise UserError("bad_input", f"{source} has no chat template", "Choose an instruct model.")
+        raise UserError(
+            "bad_input", f"{source} has no chat template", "Choose an instruct model, or set text_template."
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     return tokenizer
@@ -95,9 +110,10 @@ def load_model(source: str, device: str, precision: str, quantization: str = "no
     precision: bf16, fp16 or fp32; quantization: none or nf4 (double quantisation).
     """
     import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    import transformers
 
     folder, arguments = _location(source)
+    needs = family(source)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
     options: dict[str, Any] = {
         **arguments,
@@ -105,11 +121,15 @@ def load_model(source: str, device: str, precision: str, quantization: str = "no
         "attn_implementation": "eager" if device == "cpu" else "sdpa",
     }
     if quantization == "nf4":
-        options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        options["quantization_config"] = transformers.BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+            llm_int8_skip_modules=needs.apart or None,  # for 4 bit too, in spite of its name
         )
         options["device_map"] = {"": device}
-    model = _explained(source, lambda: AutoModelForCausalLM.from_pretrained(folder, **options))
+    model = _explained(source, lambda: getattr(transformers, needs.auto_class).from_pretrained(folder, **options))
     return model if quantization == "nf4" else model.to(device)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engines.errors import UserError
+from finetune import chat_templates
 from finetune.split_files import held_out, part_paths
 
 IGNORED = -100  # the label of a token that is not learned
@@ -120,6 +121,7 @@ def encode(dialogs: Iterable[Dialog], tokenizer: Any, max_length: int) -> Encode
     shortened); one of which not even the first answer fits is dropped (counted).
     """
     encoded = Encoded()
+    template = chat_templates.for_training(tokenizer)
     for dialog in dialogs:
         if dialog.text:
             _encode_text(dialog.text, tokenizer, max_length, encoded)
@@ -127,7 +129,7 @@ def encode(dialogs: Iterable[Dialog], tokenizer: Any, max_length: int) -> Encode
         messages = dialog.messages
         row = None
         while messages:
-            row = _encode_dialog(messages, tokenizer, dialog.unlearned)
+            row = _encode_dialog(messages, tokenizer, dialog.unlearned, template)
             if len(row[0]) <= max_length:
                 break
             messages = _without_last_answer(messages)
@@ -156,9 +158,14 @@ def _without_last_answer(messages: list[Message]) -> list[Message]:
     return messages[: answers[-1] + 1] if answers else []
 
 
-def _encode_dialog(messages: list[Message], tokenizer: Any, unlearned: frozenset[int]) -> tuple[list[int], list[int]]:
-    text = _rendered(messages, tokenizer)
-    spans = answer_spans(messages, tokenizer, text, unlearned)
+def _encode_dialog(
+    messages: list[Message], tokenizer: Any, unlearned: frozenset[int], template: str | None
+) -> tuple[list[int], list[int]]:
+    def render(turns: list[Message], **options: Any) -> str:
+        return _rendered(turns, tokenizer, chat_template=template, **options)
+
+    text = render(messages)
+    spans = answer_spans(messages, render, text, unlearned, tokenizer.eos_token or "")
     coding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     labels = [
         token if any(start >= low and end <= high for low, high in spans) else IGNORED
@@ -167,7 +174,7 @@ def _encode_dialog(messages: list[Message], tokenizer: Any, unlearned: frozenset
     return coding["input_ids"], labels
 
 
-def _rendered(messages: list[Message], tokenizer: Any, **options: bool) -> str:
+def _rendered(messages: list[Message], tokenizer: Any, **options: Any) -> str:
     """Raises UserError where the template refuses: some want a question and an answer by turns, or no system turn."""
     from jinja2 import TemplateError
 
@@ -177,26 +184,28 @@ def _rendered(messages: list[Message], tokenizer: Any, **options: bool) -> str:
         raise UserError(
             "bad_input",
             f"this model's chat template refuses a dialog: {str(error)[:200]}",
-            "Prepare the dataset with joined messages and without a system prompt, or choose another base model.",
+            "Prepare the dataset with joined messages and without a system prompt, or set text_template.",
         ) from None
 
 
 def answer_spans(
-    messages: list[Message], tokenizer: Any, text: str, unlearned: frozenset[int] = frozenset()
+    messages: list[Message], render: Callable[..., str], text: str, unlearned: frozenset[int], end_of_text: str
 ) -> list[tuple[int, int]]:
     """Where in the rendered `text` the assistant speaks: [start, end) in characters.
 
     Found by rendering the dialog up to each answer, so it works for every chat template
     whose rendering of a dialog begins with the rendering of its beginning. A span runs from
     the end of the generation prompt to the end-of-turn token, which is learned too;
-    white space after it is not.
+    white space after it is not. What some templates write at the very end of a text, `end_of_text`, does not count.
     """
     spans = []
     for index, turn in enumerate(messages):
         if turn["role"] != "assistant" or index in unlearned:
             continue
-        before = _rendered(messages[:index], tokenizer, add_generation_prompt=True)
-        through = _rendered(messages[: index + 1], tokenizer)
+        before = render(messages[:index], add_generation_prompt=True)
+        through = render(messages[: index + 1])
+        if not text.startswith(through):
+            through = through.removesuffix(end_of_text)
         if not through.startswith(before) or not text.startswith(through):
             raise UserError(
                 "bad_input",

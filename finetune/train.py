@@ -1,32 +1,35 @@
-"""Train a LoRA adapter on a dataset of dialogs.
+"""Train an adapter, or all weights, on a dataset of dialogs.
 
-    python -m finetune.train --dataset D_dataset.jsonl --model FOLDER --checkpoints DIR --output ADAPTER_DIR \
+    python -m finetune.train --dataset D_dataset.jsonl --model FOLDER --checkpoints DIR --output OUTPUT \
         [--config CONFIG.json] [--name NAME]
 
 Loss on the assistant's turns alone, each with its end-of-turn token. Every `save_steps` a
 checkpoint with optimizer, schedule and random state; started again it goes on from the
 newest complete one and gives the very losses of a run that was never interrupted. The
-adapter appears at ADAPTER_DIR/final whole or not at all.
+adapter appears at OUTPUT/final (a model, with method full, at OUTPUT) whole or not at all.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from engines import checkpoints, fingerprints, statefiles
 from engines.config import TrainConfig, load
+from engines.config.families import Family
 from engines.errors import UserError
 from engines.estimate import check_steps, optimizer_steps
 from engines.events import emit
-from engines.run_protocol import run_script, stop_requested, write_result
-from finetune import base_model, rows
+from engines.run_protocol import run_script, write_result
+from finetune import base_model, methods, rows, saving
+from finetune.gauges import Gauges, peak_memory
+from finetune.watch import Watch, evaluations_without_gain
 
-KEPT_CHECKPOINTS = 2  # at least two: while one is written the one before must stand
+HELD_OUT_QUESTIONS = 2
 
 
 def encode_parts(dataset: Path, tokenizer: Any, config: TrainConfig) -> tuple[rows.Encoded, rows.Encoded]:
@@ -47,9 +50,12 @@ def encode_parts(dataset: Path, tokenizer: Any, config: TrainConfig) -> tuple[ro
     return parts[0], parts[1]
 
 
-def training_arguments(config: TrainConfig, device: str, precision: str, folder: Path, has_eval: bool) -> Any:
+def training_arguments(
+    config: TrainConfig, family: Family, device: str, precision: str, folder: Path, has_eval: bool
+) -> Any:
     from trl import SFTConfig
 
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder.parent / "tensorboard"))
     return SFTConfig(
         output_dir=str(folder),
         per_device_train_batch_size=config.batch_size,
@@ -59,6 +65,9 @@ def training_arguments(config: TrainConfig, device: str, precision: str, folder:
         num_train_epochs=config.num_epochs,
         max_steps=config.max_steps or -1,
         warmup_steps=config.warmup_ratio,  # a float below 1 is a share of all steps
+        lr_scheduler_type=config.lr_schedule,
+        optim=methods.optimizer_name(config, family),
+        max_grad_norm=config.max_grad_norm,
         weight_decay=config.weight_decay,
         activation_checkpointing=config.gradient_checkpointing,
         bf16=precision == "bf16",
@@ -67,8 +76,8 @@ def training_arguments(config: TrainConfig, device: str, precision: str, folder:
         logging_strategy="steps",
         logging_steps=config.logging_steps,
         logging_first_step=True,
+        logging_nan_inf_filter=False,  # what went wrong must be seen
         save_steps=config.save_steps,
-        save_total_limit=KEPT_CHECKPOINTS,
         eval_strategy="steps" if has_eval else "no",
         eval_steps=config.save_steps,
         prediction_loss_only=True,
@@ -79,21 +88,7 @@ def training_arguments(config: TrainConfig, device: str, precision: str, folder:
         dataloader_pin_memory=device != "cpu",
         remove_unused_columns=False,
         disable_tqdm=True,
-        report_to=[],
-    )
-
-
-def adapter_config(config: TrainConfig) -> Any:
-    from peft import LoraConfig
-
-    targets: list[str] | str = config.target_modules
-    return LoraConfig(
-        r=config.lora_rank,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=config.lora_dropout,
-        target_modules="all-linear" if targets == ["all-linear"] else targets,
-        bias="none",
-        task_type="CAUSAL_LM",
+        report_to=["tensorboard", *([config.report_to] if config.report_to != "none" else [])],
     )
 
 
@@ -104,13 +99,57 @@ def set_seed(config: TrainConfig) -> None:
     transformers.set_seed(config.seed)
 
 
+def sample_prompts(config: TrainConfig, held_out: list[rows.Dialog]) -> list[str]:
+    """What is asked at each evaluation: the config's prompts, else the first held-out questions."""
+    if not config.sample_tokens:
+        return []
+    if config.sample_prompts:
+        return config.sample_prompts
+    questions = (turn["content"] for dialog in held_out for turn in dialog.messages[:2] if turn["role"] == "user")
+    return list(islice(questions, HELD_OUT_QUESTIONS))
+
+
 def build_trainer(
-    model: Any, tokenizer: Any, config: TrainConfig, arguments: Any, parts: tuple[rows.Encoded, rows.Encoded], data: str
+    model: Any,
+    tokenizer: Any,
+    config: TrainConfig,
+    family: Family,
+    arguments: Any,
+    parts: tuple[rows.Encoded, rows.Encoded],
+    data: str,
+    prompts: list[str],
 ) -> Any:
     """The trainer with the adapter that `config` describes. data: the dataset's fingerprint."""
+    from finetune.generate import answer
+    from finetune.reporter import Reporter
     from finetune.trainer import Trainer
 
-    return Trainer(model, tokenizer, arguments, adapter_config(config), parts, data)
+    def ask(prompt: str) -> str:
+        messages = [{"role": "user", "content": prompt}]
+        trainer.model.eval()
+        return answer(trainer.model, tokenizer, messages, max_new_tokens=config.sample_tokens)
+
+    reporter = Reporter(
+        Watch(optimizer_steps(len(parts[0].input_ids), config)),
+        Gauges(arguments.device.type),
+        patience=config.early_stopping,
+        prompts=prompts,
+        answer=ask,
+    )
+    methods.freeze_towers(model, family)
+    trainer = Trainer(
+        model,
+        tokenizer,
+        arguments,
+        methods.adapter_config(config, family),
+        parts,
+        data,
+        reporter,
+        kept=config.keep_checkpoints,
+        loss=methods.custom_loss(config.loss) if config.loss else None,
+        token_types=family.token_types,
+    )
+    return trainer
 
 
 def resume_point(folder: Path, data: str) -> Path | None:
@@ -126,68 +165,39 @@ def resume_point(folder: Path, data: str) -> Path | None:
     return newest
 
 
-def check_disk(trainer: Any, folder: Path) -> None:
-    """Refuse to start what cannot be saved: adapter and optimizer, for each checkpoint kept and the final one."""
-    trainable = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
-    needed = trainable * 12 * (KEPT_CHECKPOINTS + 1) + trainable * 4 + (8 << 20)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise UserError(
-            "not_ready",
-            f"the checkpoints need {needed / 1e6:.0f} MB, but {folder} has {free / 1e6:.0f} MB free",
-            "Free some space, or move the workspace with --home.",
-        )
-
-
-def save_adapter(trainer: Any, output: Path, card: dict[str, Any]) -> None:
-    """Write the adapter and its card, whole or not at all; on a full disk wait for space or a stop."""
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    while True:
-        try:
-            shutil.rmtree(partial, ignore_errors=True)
-            statefiles.make_private_dir(partial / "final")
-            trainer.model.save_pretrained(partial / "final")
-            trainer.processing_class.save_pretrained(partial / "final")
-            checkpoints.mark_complete(partial / "final")
-            (partial / "final" / checkpoints.MARK).unlink()
-            statefiles.write_json(partial / "card.json", card)
-            os.rename(partial, output)
-            statefiles.sync_dir(output.parent)
-            return
-        except Exception as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            if not checkpoints.is_disk_full(error) or stop_requested():
-                raise
-            emit("warning", text="the disk is full: the adapter waits to be saved; free some space")
-            time.sleep(5)
-
-
 def train(arguments: argparse.Namespace) -> None:
     config = load(TrainConfig, arguments.config)
     set_seed(config)
     device = base_model.choose_device(config.device)
     precision = base_model.choose_precision(config.precision, device)
-    quantization = base_model.choose_quantization(config.quantization, device)
+    quantization = base_model.choose_quantization(config.quantization, device) if config.method == "lora" else "none"
     threads = base_model.set_threads()
     emit("phase", name="load", text=f"loading {arguments.model} on {device}, {precision}, quantization {quantization}")
-    tokenizer = base_model.load_tokenizer(arguments.model)
+    tokenizer = base_model.load_tokenizer(arguments.model, config.text_template)
     parts = encode_parts(arguments.dataset, tokenizer, config)
     warning = check_steps(len(parts[0].input_ids), config)
     if warning:
         emit("warning", text=warning)
-    model = base_model.load_model(arguments.model, device, precision, quantization)
+    family = base_model.family(arguments.model)
+    weights = "fp32" if config.method == "full" else precision  # what is trained is kept whole
+    model = base_model.load_model(arguments.model, device, weights, quantization)
     data = rows.fingerprint(arguments.dataset)
     folder = statefiles.make_private_dir(arguments.checkpoints)
     resume = resume_point(folder, data)
+    held_out = rows.read_parts(arguments.dataset, config.eval_share)[1]
     trainer = build_trainer(
         model,
         tokenizer,
         config,
-        training_arguments(config, device, precision, folder, bool(parts[1].input_ids)),
+        family,
+        training_arguments(config, family, device, precision, folder, bool(parts[1].input_ids)),
         parts,
         data,
+        sample_prompts(config, held_out),
     )
-    check_disk(trainer, folder)
+    saving.check_disk(trainer, folder, config.keep_checkpoints)
+    if not resume:
+        probe_longest(trainer)
     emit(
         "train",
         total_steps=optimizer_steps(len(parts[0].input_ids), config),
@@ -207,22 +217,36 @@ def train(arguments: argparse.Namespace) -> None:
     finish(trainer, arguments, config, data, parts, time.time() - began)
 
 
+def probe_longest(trainer: Any) -> None:
+    """Run the longest batch first, and let the watch know how fast it went."""
+    from finetune import longest_batch
+
+    emit("phase", name="probe", text="trying the longest batch")
+    probe = longest_batch.run(trainer)
+    trainer.reporter.watch.seconds_per_token = probe.seconds_per_token
+    emit("probe", tokens=probe.tokens, seconds=round(probe.seconds, 4), memory=probe.memory)
+
+
 def finish(trainer: Any, arguments: Any, config: TrainConfig, data: str, parts: Any, seconds: float) -> None:
     """Evaluate, save and report; or report that the run was stopped before its end."""
     state = trainer.state
-    if state.global_step < state.max_steps:
+    ended_early = bool(config.early_stopping) and evaluations_without_gain(state.log_history) >= config.early_stopping
+    if state.global_step < state.max_steps and not ended_early:
         emit("phase", name="stopped", text=f"stopped at step {state.global_step} of {state.max_steps}")
         write_result("stopped", step=state.global_step, total_steps=state.max_steps)
         return
+    if parts[1].input_ids and trainer.eval_loss_at(state.global_step) is None:
+        trainer.evaluate()
+    step, eval_loss = take_best(trainer, config)
     losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
-    held_out = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
-    if parts[1].input_ids and (not held_out or state.log_history[-1].get("step") != state.global_step):
-        held_out.append(trainer.evaluate()["eval_loss"])
     figures = {
         "steps": state.global_step,
+        "taken_step": step,
         "loss": losses[-1] if losses else None,
-        "eval_loss": held_out[-1] if held_out else None,
+        "eval_loss": eval_loss,
+        "tokens_per_second": trainer.reporter.mean_speed(),
         "seconds": round(seconds, 1),
+        "memory": peak_memory(trainer.args.device.type),
     }
     card = {
         "name": arguments.name or arguments.output.name,
@@ -239,17 +263,33 @@ def finish(trainer: Any, arguments: Any, config: TrainConfig, data: str, parts: 
         "figures": figures,
         "created_at": time.time(),
     }
-    emit("phase", name="save", text=f"saving the adapter {arguments.output.name}")
-    save_adapter(trainer, arguments.output, card)
-    write_result("done", adapter=arguments.output.name, **figures)
+    emit("phase", name="save", text=f"saving {arguments.output.name}")
+    saving.save_result(trainer, arguments.output, card, adapter=config.method == "lora")
+    write_result("done", **{"adapter" if config.method == "lora" else "model": arguments.output.name}, **figures)
+
+
+def take_best(trainer: Any, config: TrainConfig) -> tuple[int, float | None]:
+    """Put the weights of the best checkpoint into the model, if they are better than the last ones.
+
+    Returns the step whose weights the model has now, and its held-out loss.
+    """
+    step = trainer.state.global_step
+    last = trainer.eval_loss_at(step)
+    best = checkpoints.best(Path(trainer.args.output_dir)) if config.use_best else None
+    if best is None or (last is not None and last <= best[1]):
+        return step, last
+    trainer._load_from_checkpoint(str(best[0]))
+    taken = checkpoints.step_of(best[0])
+    emit("phase", name="best", text=f"taking step {taken}: its held-out loss of {best[1]:.4f} is the lowest")
+    return taken, best[1]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Train a LoRA adapter on a dataset of dialogs.")
+    parser = argparse.ArgumentParser(description="Train an adapter, or all weights, on a dataset of dialogs.")
     parser.add_argument("--dataset", type=Path, required=True)
     parser.add_argument("--model", required=True, help="folder, GGUF file or hub name")
     parser.add_argument("--checkpoints", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True, help="the adapter's folder, not there yet")
+    parser.add_argument("--output", type=Path, required=True, help="the folder of what comes of it, not there yet")
     parser.add_argument("--config", type=Path)
     parser.add_argument("--name")
     train(parser.parse_args())

@@ -25,6 +25,10 @@ class TrainConfig(JobConfig):
             description="auto (Qwen2.5-7B-Instruct on a GPU, embedded on a CPU), a folder, a .gguf or a hub name",
         ),
     ] = "auto"
+    method: Annotated[
+        Literal["lora", "full"],
+        Field(title="Method", description="lora: an adapter on a frozen base; full: all weights, for small models"),
+    ] = "lora"
     lora_rank: Annotated[int, Field(title="LoRA rank", ge=1, le=1024, description="Size of the adapter")] = 8
     lora_alpha: Annotated[
         float, Field(title="LoRA alpha", gt=0, description="Strength of the adapter; scale is alpha / rank")
@@ -36,6 +40,12 @@ class TrainConfig(JobConfig):
         list[str],
         Field(title="Target modules", min_length=1, description="Layers that get an adapter, or all-linear"),
     ] = ["q_proj", "k_proj", "v_proj"]
+    use_rslora: Annotated[bool, Field(title="rsLoRA", description="Scale by alpha / √rank, steadier at high ranks")] = (
+        False
+    )
+    use_dora: Annotated[
+        bool, Field(title="DoRA", description="Learn magnitude and direction apart; slower, few servers load it")
+    ] = False
     batch_size: Annotated[
         int, Field(title="Batch size", ge=1, json_schema_extra=unit("rows"), description="Rows in memory at once")
     ] = 1
@@ -76,6 +86,33 @@ class TrainConfig(JobConfig):
         float, Field(title="Warm-up", ge=0, le=1, description="Share of the steps in which the learning rate rises")
     ] = 0.03
     weight_decay: Annotated[float, Field(title="Weight decay", ge=0, le=1, description="AdamW weight decay")] = 0.01
+    lr_schedule: Annotated[
+        Literal["linear", "cosine", "constant"],
+        Field(title="Schedule", description="How the learning rate goes on after the warm-up"),
+    ] = "linear"
+    optimizer: Annotated[
+        Literal["auto", "adamw", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit"],
+        Field(title="Optimizer", description="auto: what the model's family needs, else adamw; 8bit: less memory"),
+    ] = "auto"
+    max_grad_norm: Annotated[
+        float, Field(title="Gradient clip", ge=0, description="Longest gradient that is followed; 0: no limit")
+    ] = 1.0
+    text_template: Annotated[
+        str,
+        Field(
+            title="Text template",
+            max_length=4000,
+            description="Instead of the chat template, e.g. ### Question: {user} ### Answer: {assistant}",
+        ),
+    ] = ""
+    loss: Annotated[
+        str,
+        Field(
+            title="Loss",
+            pattern=r"^$|^[\w./~-]+:\w+$",
+            description="package.module:function or FILE.py:function; empty: cross-entropy of the answers",
+        ),
+    ] = ""
     gradient_checkpointing: Annotated[
         bool, Field(title="Gradient checkpointing", description="Less memory for about a third more time")
     ] = True
@@ -105,6 +142,46 @@ class TrainConfig(JobConfig):
             description="How often a checkpoint is written and the held-out part is evaluated",
         ),
     ] = 200
+    keep_checkpoints: Annotated[
+        int,
+        Field(
+            title="Checkpoints kept",
+            ge=1,
+            le=100,
+            description="The best by the held-out loss, with optimizer; the newest one is always kept too",
+        ),
+    ] = 2
+    use_best: Annotated[
+        bool,
+        Field(title="Take the best", description="The result is the checkpoint of the lowest held-out loss"),
+    ] = True
+    early_stopping: Annotated[
+        int,
+        Field(
+            title="Early stopping",
+            ge=0,
+            json_schema_extra=unit("evaluations"),
+            description="End after so many evaluations without a lower held-out loss; 0: never",
+        ),
+    ] = 0
+    sample_prompts: Annotated[
+        list[str],
+        Field(title="Sample prompts", description="Answered at each evaluation; empty: two held-out questions"),
+    ] = []
+    sample_tokens: Annotated[
+        int,
+        Field(
+            title="Sample length",
+            ge=0,
+            le=2048,
+            json_schema_extra=unit("tokens"),
+            description="Longest sample answer; 0: no samples",
+        ),
+    ] = 32
+    report_to: Annotated[
+        Literal["none", "wandb", "trackio"],
+        Field(title="Report to", description="Also send figures to a service of yours; TensorBoard files are local"),
+    ] = "none"
     eval_share: Annotated[
         float,
         Field(

@@ -68,11 +68,23 @@ def _training(status: RunStatus, progress: Progress) -> list[tuple[str, str]]:
         ("loss", number(progress.loss)),
         ("eval loss", number(progress.eval_loss)),
         ("rate", rate(progress.learning_rate)),
+        ("gradient", number(progress.grad_norm, 3)),
         ("speed", speed),
+        ("memory", _machine(progress)),
         ("ETA", duration(progress.eta_seconds(time.time())) if status.active else UNKNOWN),
         ("elapsed", duration(_elapsed(status))),
         ("attempt", str(max(1, status.attempt))),
     ]
+
+
+def _machine(progress: Progress) -> str:
+    """Memory of the device, how busy and how hot it is, as far as it tells."""
+    parts = [size(progress.memory)]
+    if progress.utilization is not None:
+        parts.append(f"{progress.utilization:.0%}")
+    if progress.temperature is not None:
+        parts.append(f"{progress.temperature:.0f} °C")
+    return " ".join(parts)
 
 
 def _elapsed(status: RunStatus) -> float | None:

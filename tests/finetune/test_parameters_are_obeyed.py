@@ -14,7 +14,7 @@ from sample_rows import dialog_rows, write_dataset
 from engines import fingerprints
 from engines.config import TrainConfig, build, load
 from engines.errors import UserError
-from finetune import base_model, train
+from finetune import base_model, rows, saving, train
 
 START = {
     "base_model": "tiny",
@@ -31,19 +31,25 @@ class Built:
 
     def __init__(self, values: dict[str, Any], model: Path, dataset: Path, folder: Path):
         config = build(TrainConfig, {**START, **values})
-        tokenizer = base_model.load_tokenizer(str(model))
+        tokenizer = base_model.load_tokenizer(str(model), config.text_template)
+        self.tokenizer = tokenizer
         self.parts = train.encode_parts(dataset, tokenizer, config)
         precision = base_model.choose_precision(config.precision, "cpu")
-        arguments = train.training_arguments(config, "cpu", precision, folder, bool(self.parts[1].input_ids))
+        family = base_model.family(str(model))
+        has_eval = bool(self.parts[1].input_ids)
+        arguments = train.training_arguments(config, family, "cpu", precision, folder, has_eval)
         quantization = base_model.choose_quantization(config.quantization, "cpu")
         loaded = base_model.load_model(str(model), "cpu", precision, quantization)
         train.set_seed(config)
-        self.trainer = train.build_trainer(loaded, tokenizer, config, arguments, self.parts, "data")
+        prompts = train.sample_prompts(config, rows.read_parts(dataset, config.eval_share)[1])
+        self.trainer = train.build_trainer(loaded, tokenizer, config, family, arguments, self.parts, "data", prompts)
         self.args = self.trainer.args
-        self.lora = self.trainer.model.peft_config["default"]
+
+    def first_batch(self) -> Any:
+        return next(iter(self.trainer.get_train_dataloader()))
 
     def first_rows(self) -> Any:
-        return next(iter(self.trainer.get_train_dataloader()))["input_ids"].tolist()
+        return self.first_batch()["input_ids"].tolist()
 
     def adapted_layers(self) -> set[str]:
         return {
@@ -60,6 +66,10 @@ class Built:
             self.trainer.optimizer.step()
             self.trainer.lr_scheduler.step()
         return rates
+
+    def optimizer_bits(self) -> int:
+        self.trainer.create_optimizer_and_scheduler(1)
+        return getattr(getattr(self.trainer.optimizer, "args", None), "optim_bits", 32)
 
     def after_a_step(self) -> Any:
         """The base model, once training has begun."""
@@ -89,6 +99,30 @@ SEEN: dict[str, tuple[Any, Callable[[Built], Any], Any]] = {
         0.25,
     ),
     "target_modules": (["o_proj", "up_proj"], lambda b: b.adapted_layers(), {"o_proj", "up_proj"}),
+    "method": ("full", lambda b: hasattr(b.trainer.model, "peft_config"), False),
+    "use_rslora": (
+        True,
+        lambda b: b.trainer.model.base_model.model.model.layers[0].self_attn.q_proj.scaling["default"],
+        16 / 8**0.5,
+    ),
+    "use_dora": (True, lambda b: any("magnitude" in name for name, _ in b.trainer.model.named_parameters()), True),
+    "lr_schedule": ("constant", lambda b: b.learning_rates(10)[-1], 2e-4),
+    "optimizer": ("adamw_8bit", lambda b: b.optimizer_bits(), 8),
+    "max_grad_norm": (0.5, lambda b: b.args.max_grad_norm, 0.5),
+    "text_template": (
+        "Q: {user} A: {assistant}",
+        lambda b: b.tokenizer.decode(b.parts[0].input_ids[0]).startswith("Q: "),
+        True,
+    ),
+    "loss": (
+        f"{Path(__file__).parent / 'losses.py'}:always_seven",
+        lambda b: b.trainer.compute_loss(b.trainer.model, b.first_batch()).item(),
+        7.0,
+    ),
+    "keep_checkpoints": (5, lambda b: b.trainer.kept, 5),
+    "early_stopping": (3, lambda b: b.trainer.reporter.patience, 3),
+    "sample_prompts": (["Hello?"], lambda b: b.trainer.reporter.prompts, ["Hello?"]),
+    "sample_tokens": (0, lambda b: b.trainer.reporter.prompts, []),
     "batch_size": (4, lambda b: len(b.first_rows()), 4),
     "gradient_accumulation_steps": (8, lambda b: b.args.gradient_accumulation_steps, 8),
     "learning_rate": (5e-4, lambda b: max(b.learning_rates(10)), 5e-4),
@@ -114,7 +148,7 @@ SEEN: dict[str, tuple[Any, Callable[[Built], Any], Any]] = {
     "save_steps": (3, lambda b: (b.args.save_steps, b.args.eval_steps), (3, 3)),
     "eval_share": (0.25, lambda b: (len(b.parts[0].input_ids), len(b.parts[1].input_ids)), (30, 10)),
 }
-SEEN_ELSEWHERE = {"seed", "base_model", "device"}
+SEEN_ELSEWHERE = {"seed", "base_model", "device", "use_best", "report_to"}
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +211,6 @@ def test_more_space_than_there_is_is_refused_before_the_first_step(
 ) -> None:
     built = Built({}, tiny_model, data, tmp_path)
     free = argparse.Namespace(free=1 << 20)
-    monkeypatch.setattr(train.shutil, "disk_usage", lambda _: free)
+    monkeypatch.setattr(saving.shutil, "disk_usage", lambda _: free)
     with pytest.raises(UserError, match="checkpoints need"):
-        train.check_disk(built.trainer, tmp_path)
+        saving.check_disk(built.trainer, tmp_path, 2)

@@ -1,0 +1,57 @@
+"""The longest batch goes first: what does not fit fails in the first minute, and the speed is known."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from engines.errors import UserError
+from finetune.gauges import peak_memory
+from finetune.reporter import random_state, restore_random_state
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one forward and backward pass over the longest batch took. memory: the peak so far, in bytes."""
+
+    tokens: int
+    seconds: float
+    memory: int
+
+    @property
+    def seconds_per_token(self) -> float:
+        return self.seconds / self.tokens
+
+
+def run(trainer: Any) -> Probe:
+    """Pass the longest batch forwards and backwards twice; the second time counts. Changes nothing that is learned.
+
+    Raises UserError if it does not fit into the device's memory.
+    """
+    import torch
+
+    lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]
+    rows = trainer.args.per_device_train_batch_size
+    longest = sorted(range(len(lengths)), key=lengths.__getitem__)[-rows:]
+    drawn = random_state()
+    trainer.model.train()
+    try:
+        for _ in range(2):
+            batch = trainer.data_collator([trainer.train_dataset[place] for place in longest])
+            began = time.monotonic()
+            inputs = trainer._prepare_inputs(batch)
+            with trainer.compute_loss_context_manager():
+                loss = trainer.compute_loss(trainer.model, inputs)
+            trainer.accelerator.backward(loss)
+            seconds = time.monotonic() - began
+            trainer.model.zero_grad()
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            "not_ready",
+            f"the longest batch ({rows} × {max(lengths)} tokens) does not fit into the memory: {str(error)[:120]}",
+            "Lower batch_size or max_seq_length, or turn on gradient_checkpointing; `ftui llm check` proposes changes.",
+        ) from None
+    finally:
+        restore_random_state(drawn)
+    return Probe(sum(lengths[place] for place in longest), seconds, peak_memory(trainer.args.device.type))
