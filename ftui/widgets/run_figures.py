@@ -73,7 +73,7 @@ def _training(status: RunStatus, progress: Progress) -> list[tuple[str, str]]:
         ("memory", _machine(progress)),
         ("ETA", duration(progress.eta_seconds(time.time())) if status.active else UNKNOWN),
         ("elapsed", duration(_elapsed(status))),
-        ("attempt", str(max(1, status.attempt))),
+        *([("attempt", str(status.attempt))] if status.attempt > 1 else []),
     ]
 
 

@@ -83,7 +83,7 @@ async def test_a_wrong_value_is_explained_beside_its_field_and_blocks_the_start(
 async def test_no_key_is_lost_however_quickly_one_types(engine: LLMEngine) -> None:
     add_dataset(engine)
     async with opened(engine) as ui:
-        for key in ("tab", "j", "j", "j", "enter", "3", "2", "enter", "j", "enter", "6", "4", "enter"):
+        for key in ("tab", "j", "j", "j", "j", "enter", "3", "2", "enter", "j", "enter", "6", "4", "enter"):
             ui.app.post_message(events.Key(key, key if len(key) == 1 else None))
         await ui.until(lambda: ui.screen.jobs.command().endswith("--preset standard --lora-rank 32 --lora-alpha 64"))
 

@@ -1,0 +1,161 @@
+"""Real trainings: all weights, early stopping with the best checkpoint, samples, warnings, a stop inside a step."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample_rows import dialog_rows, write_dataset
+
+from engines.config import TrainConfig, build
+from engines.errors import UserError
+from engines.follow import LogFile
+from engines.llm import LLMEngine
+from engines.progress import Progress
+from engines.runs import Run
+
+LOSSES = Path(__file__).parent / "losses.py"
+SETTINGS = {
+    "gradient_accumulation_steps": 2,
+    "learning_rate": 1e-2,
+    "precision": "fp32",
+    "gradient_checkpointing": False,
+    "device": "cpu",
+    "eval_share": 0.2,
+    "sample_tokens": 0,
+}
+pytestmark = pytest.mark.timeout(280)
+
+
+def config_for(model: Path, **values: Any) -> TrainConfig:
+    return build(TrainConfig, {**SETTINGS, "base_model": str(model), **values})
+
+
+def events_of(run: Run, kind: str) -> list[dict[str, Any]]:
+    return [event for event in LogFile(run.log).poll_all() if event["event"] == kind]
+
+
+def progress_of(run: Run) -> Progress:
+    progress = Progress()
+    for event in LogFile(run.log).poll_all():
+        progress.apply(event)
+    return progress
+
+
+def finished(engine: LLMEngine, run: Run, state: str = "done") -> None:
+    status = engine.runs.wait(run, timeout=200)
+    assert status.state == state, f"{status}\n{run.log.read_text()[-3000:]}"
+
+
+def test_all_weights_make_a_model_that_can_be_a_base(engine: LLMEngine, tiny_model: Path, dataset_file: Path) -> None:
+    from safetensors.torch import load_file
+
+    dataset = engine.datasets.get(str(dataset_file))
+    config = config_for(tiny_model, method="full", learning_rate=1e-3, max_steps=4, save_steps=2)
+    run = engine.train(dataset, config, name="whole")
+    finished(engine, run)
+    assert run.result()["model"] == "whole" and not engine.adapters.list()
+    model = next(model for model in engine.models.list() if model.name == "whole")
+    before = load_file(tiny_model / "model.safetensors")
+    after = load_file(model.path / "model.safetensors")
+    assert after.keys() == before.keys()
+    changed = [name for name in before if not before[name].float().equal(after[name].float())]
+    assert len(changed) == len(before)
+    assert engine.models.resolve("whole", "cpu") == str(model.path)
+    with pytest.raises(UserError, match="already"):
+        engine.train(dataset, config, name="whole")
+
+
+def test_early_stopping_takes_the_best_checkpoint(engine: LLMEngine, tiny_model: Path, tmp_path: Path) -> None:
+    """Random answers can be learned by heart and never foretold: the held-out loss must rise."""
+    import random
+
+    words = [f"word{place}" for place in range(20)]
+    chance = random.Random(3)
+    rows = dialog_rows(30)
+    for row in rows:
+        for turn in row["messages"]:
+            turn["content"] = " ".join(chance.choices(words, k=5))
+    dataset = engine.datasets.get(str(write_dataset(tmp_path / "noise_dataset.jsonl", rows)))
+    config = config_for(
+        tiny_model, target_modules=["all-linear"], lora_rank=32, learning_rate=3e-2, num_epochs=200, save_steps=4,
+        early_stopping=3, sample_tokens=4, sample_prompts=["Which word?"], keep_checkpoints=1,
+    )  # fmt: skip
+    run = engine.train(dataset, config, name="noisy")
+    finished(engine, run)
+    progress = progress_of(run)
+    best_step, best = min(progress.eval_losses, key=lambda point: point[1])
+    result = run.result()
+    assert result["steps"] < (progress.total_steps or 0) and result["steps"] > best_step
+    assert result["taken_step"] == best_step and result["eval_loss"] == pytest.approx(best)
+    assert any("overfitting" in text and f"step {best_step}" in text for text in progress.warnings), progress.warnings
+    assert [step for step, prompt, _ in progress.samples if prompt == "Which word?"] == [
+        step for step, _ in progress.eval_losses
+    ]
+    kept = sorted(folder.name for folder in (run.folder / "checkpoints").glob("checkpoint-*"))
+    assert kept == sorted({f"checkpoint-{best_step}", f"checkpoint-{result['steps']}"})
+    assert all((run.folder / "checkpoints" / name / "optimizer.pt").is_file() for name in kept)
+    assert list((run.folder / "tensorboard").glob("events.out.*"))
+
+
+def test_the_longest_batch_goes_first_and_figures_of_the_machine_come(
+    engine: LLMEngine, tiny_model: Path, tmp_path: Path
+) -> None:
+    rows = dialog_rows(20)
+    rows[7]["messages"] = rows[7]["messages"] * 5
+    dataset = engine.datasets.get(str(write_dataset(tmp_path / "long_dataset.jsonl", rows)))
+    run = engine.train(dataset, config_for(tiny_model, eval_share=0, max_steps=3), name="probed")
+    finished(engine, run)
+    probe, first = events_of(run, "probe")[0], events_of(run, "train")[0]
+    tokens = [event["time"] for event in events_of(run, "metrics")]
+    assert probe["time"] <= first["time"] <= tokens[0]
+    assert probe["tokens"] > 2 * first["tokens_per_epoch"] / first["rows"] and probe["memory"] > 1 << 27
+    metrics = events_of(run, "metrics")[0]
+    assert metrics["memory"] > 1 << 27 and 0 <= metrics["utilization"] <= 1
+
+
+def test_a_loss_of_ones_own_that_breaks_is_seen(engine: LLMEngine, tiny_model: Path, dataset_file: Path) -> None:
+    dataset = engine.datasets.get(str(dataset_file))
+    run = engine.train(dataset, config_for(tiny_model, loss=f"{LOSSES}:breaks", max_steps=6), name="broken")
+    finished(engine, run)
+    progress = progress_of(run)
+    assert [text for text in progress.warnings if "loss is nan at step" in text]
+    assert len([event for event in events_of(run, "metrics") if event.get("loss") != event.get("loss")]) >= 2
+
+
+def test_a_loss_that_is_not_there_is_one_line(engine: LLMEngine, tiny_model: Path, dataset_file: Path) -> None:
+    dataset = engine.datasets.get(str(dataset_file))
+    run = engine.train(dataset, config_for(tiny_model, loss="nowhere:nothing", max_steps=6), name="nothing")
+    finished(engine, run, "failed")
+    assert "nowhere:nothing cannot be loaded" in run.status().cause
+
+
+def test_a_stop_inside_a_long_step_comes_at_once_and_resumes_exactly(
+    engine: LLMEngine, tiny_model: Path, dataset_file: Path
+) -> None:
+    """Each batch takes a quarter of a second, a step 16 of them; the stop does not wait for the step's end."""
+    dataset = engine.datasets.get(str(dataset_file))
+    slow = config_for(
+        tiny_model, loss=f"{LOSSES}:slow", gradient_accumulation_steps=16, max_steps=4, lora_dropout=0.3, eval_share=0
+    )
+    run = engine.train(dataset, slow, name="slow")
+    deadline = time.monotonic() + 120
+    while not (progress_of(run).step >= 1 and progress_of(run).done >= 3):
+        assert time.monotonic() < deadline and not run.status().ended, run.log.read_text()[-2000:]
+        time.sleep(0.1)
+    asked = time.time()
+    engine.stop(run)
+    finished(engine, run, "stopped")
+    stopped_at = run.result()["step"]
+    said = events_of(run, "result")[0]["time"]
+    assert stopped_at >= 1 and said - asked < 16 * 0.25
+    engine.resume(run)
+    finished(engine, run)
+    whole = engine.train(dataset, slow, name="whole")
+    finished(engine, whole)
+    assert progress_of(run).losses == progress_of(whole).losses
+    adapter = "final/adapter_model.safetensors"
+    slow_bytes = (engine.adapters.get("slow").path / adapter).read_bytes()
+    assert slow_bytes == (engine.adapters.get("whole").path / adapter).read_bytes()
