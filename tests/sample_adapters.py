@@ -42,3 +42,20 @@ def write_adapter(folder: Path, base: str = "some/base", *, rank: int = 2, width
     shapes = {f"{layer}.lora_A.weight": (rank, width), f"{layer}.lora_B.weight": (width, rank)}
     write_tensors(folder / "adapter_model.safetensors", shapes)
     return folder
+
+
+def strong_adapter(model: Path, folder: Path, seed: int, rank: int = 4) -> Path:
+    """A real adapter whose random weights change every answer of `model`, each seed in its own way."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    adapted = get_peft_model(base, LoraConfig(r=rank, lora_alpha=4 * rank, target_modules=["q_proj", "v_proj"]))
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.5)
+    adapted.save_pretrained(folder)
+    return folder

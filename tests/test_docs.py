@@ -16,6 +16,7 @@ from engines.config import (
     JobConfig,
     PrepareConfig,
     SampleConfig,
+    ServeConfig,
     TrainConfig,
     VoiceConfig,
 )
@@ -56,6 +57,7 @@ def test_the_parameter_tables_are_those_of_the_models() -> None:
         f"\n## Presets, where they differ\n\n{preset_table()}\n"
         f"\n## Preparing a dataset (`ftui llm prepare`)\n\n{parameter_table(PrepareConfig)}\n"
         f"\n## Evaluating (`ftui llm evaluate`)\n\n{parameter_table(EvaluateConfig)}\n"
+        f"\n## Serving (`ftui serve-llm start`)\n\n{parameter_table(ServeConfig)}\n"
         f"\n## Generating a dataset (`ftui llm generate`)\n\n{parameter_table(GenerateConfig)}\n"
         f"\n## Taking samples in (`ftui tts samples add`)\n\n{parameter_table(SampleConfig)}\n"
         f"\n## Voices (`ftui tts`, `tts_config.json`)\n\n{parameter_table(VoiceConfig)}\n"

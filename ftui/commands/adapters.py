@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from engines.activation import Outcome
 from engines.adapter_transfer import export_adapter, import_adapter
-from engines.errors import UserError
+from engines.errors import EXIT_FAILED, UserError
 from ftui import adapter_table
 from ftui.console import Common, say, say_json, table
 
@@ -62,7 +63,7 @@ def show(name: str, /, *, common: Common | None = None) -> int:
 def rename(name: str, new_name: str, /, *, common: Common | None = None) -> int:
     """Give an adapter another name; its weights stay what and where they are."""
     common = common or Common()
-    adapter = common.engine().adapters.rename(name, new_name)
+    adapter = common.engine().activation.rename(name, new_name)
     return _told(common, adapter.as_dict(), f"{name} is now {adapter.name}")
 
 
@@ -146,23 +147,30 @@ def export(
 
 @adapters.command
 def activate(name: str, /, *, common: Common | None = None) -> int:
-    """Make an adapter the active one (finetune/adapters/.active)."""
+    """Make an adapter the active one, in finetune/adapters/.active and at every server of `ftui serve-llm status`.
+
+    The servers load it while they go on answering. If one of them cannot, nothing changes.
+    """
     common = common or Common()
-    adapter = common.engine().adapters.activate(name)
-    say_json(adapter.as_dict()) if common.json else say(f"● {adapter.name} is active")
-    return 0
+    return _report(common, common.engine().activation.activate(name))
 
 
-@adapters.command
-def deactivate(*, common: Common | None = None) -> int:
-    """Back to the base model: no adapter is active."""
+@adapters.command(name=["base", "deactivate"])
+def base(*, common: Common | None = None) -> int:
+    """Back to the base model, at every server too: no adapter is active."""
     common = common or Common()
-    was = common.engine().adapters.deactivate()
+    return _report(common, common.engine().activation.deactivate())
+
+
+def _report(common: Common, outcome: Outcome) -> int:
     if common.json:
-        say_json({"was": was})
-    else:
-        say(f"{was} is not active any more" if was else "no adapter was active")
-    return 0
+        say_json(outcome.as_dict())
+        return 0 if outcome.done else EXIT_FAILED
+    for result in outcome.results:
+        say(f"{'✓' if result.ok else '✗'} {result.server}: {result.text}  ({result.seconds:.2f} s)")
+    active = f"{outcome.active} is active" if outcome.active else "the base model is used, no adapter is active"
+    say(f"● {active}" if outcome.done else f"✗ nothing has changed: {active}")
+    return 0 if outcome.done else EXIT_FAILED
 
 
 @adapters.command
@@ -175,12 +183,12 @@ def delete(
 ) -> int:
     """Move an adapter to the trash; `ftui adapters restore NAME` brings it back."""
     common = common or Common()
-    registry = common.engine().adapters
+    activation = common.engine().activation
     try:
-        where = registry.delete(name, even_if_active=yes)
+        where = activation.delete(name, even_if_active=yes)
     except UserError as error:
         if error.code == "conflict":
-            error.next_step = "Add --yes to delete it all the same, or run `ftui adapters deactivate` first."
+            error.next_step = "Add --yes to delete it all the same, or run `ftui adapters base` first."
         raise
     if common.json:
         say_json({"deleted": name, "trash": str(where)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from textual.app import ComposeResult
@@ -9,8 +10,10 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
+from engines.activation import Outcome, ServerResult
 from engines.adapters import Adapter
 from ftui.adapter_table import HEADINGS, cells
+from ftui.clean import clean_line
 from ftui.screens import confirm
 from ftui.widgets.list_table import ListTable
 from ftui.widgets.pane import Pane
@@ -26,6 +29,7 @@ class AdapterPanel(Pane, can_focus=True):
     AdapterPanel.-empty #adapter-empty { display: block; }
     AdapterPanel.-empty ListTable { display: none; }
     AdapterPanel ListTable { height: 1fr; }
+    AdapterPanel #adapter-result { height: auto; max-height: 4; padding: 0 1; }
     """
 
     def __init__(self, *, id: str | None = None):
@@ -36,6 +40,7 @@ class AdapterPanel(Pane, can_focus=True):
     def compose(self) -> ComposeResult:
         yield self.table
         yield Static(Content.styled(EMPTY, "$foreground-muted"), id="adapter-empty", markup=False)
+        yield Static("", id="adapter-result", classes="-hidden", markup=False)
 
     @property
     def adapter(self) -> Adapter | None:
@@ -59,18 +64,34 @@ class AdapterPanel(Pane, can_focus=True):
     def do_activate(self) -> None:
         if self.adapter is not None:
             name = self.adapter.name
-            self.ftui.in_background("activate", lambda: self.engine.adapters.activate(name), self._activated)
-
-    def _activated(self, adapter: Adapter) -> None:
-        self.ftui.say(f"● {adapter.name} is active")
-        self.post_message(self.DiskChanged())
+            self.say_result(Content.styled(f"activating {clean_line(name)} …", "$foreground-muted"))
+            self._change(lambda: self.engine.activation.activate(name))
 
     def do_base(self) -> None:
-        self.ftui.in_background("activate", self.engine.adapters.deactivate, self._deactivated)
+        self._change(self.engine.activation.deactivate)
 
-    def _deactivated(self, was: str | None) -> None:
-        self.ftui.say(f"{was} is not active any more; the base model is used")
+    def _change(self, work: Callable[[], Outcome]) -> None:
+        self.ftui.in_background("activate", work, self._changed, self._refused)
+
+    def _changed(self, outcome: Outcome) -> None:
+        """Say what came of it, and below the table what each server did."""
+        if not outcome.done:
+            self.ftui.say(f"Nothing has changed: {outcome.active or 'the base model'} is active", severity="error")
+        elif outcome.active:
+            self.ftui.say(f"● {outcome.active} is active")
+        else:
+            self.ftui.say("No adapter is active any more; the base model is used")
+        self.say_result(Content("\n").join(_result(result) for result in outcome.results))
         self.post_message(self.DiskChanged())
+
+    def _refused(self, error: Exception) -> None:
+        self.say_result(Content(""))
+        self.ftui.show_error(error)
+
+    def say_result(self, text: Content) -> None:
+        line = self.query_one("#adapter-result", Static)
+        line.update(text)
+        line.set_class(not text.plain, "-hidden")
 
     def do_delete(self) -> None:
         """To the trash, from where `u` brings it back; only the active one is asked for."""
@@ -84,12 +105,18 @@ class AdapterPanel(Pane, can_focus=True):
         self.app.push_screen(question, lambda answer: self._delete(adapter) if answer == "yes" else None)
 
     def _delete(self, adapter: Adapter) -> None:
-        adapters = self.engine.adapters
+        activation = self.engine.activation
 
         def deleted(trashed: Path) -> None:
-            self.ftui.undo_stack.append((f"{adapter.name} is back", lambda: adapters.restore(trashed)))
+            self.ftui.undo_stack.append((f"{adapter.name} is back", lambda: activation.adapters.restore(trashed)))
             self.ftui.say(f"{adapter.name} is in the trash", "u brings it back.")
             self.post_message(self.DiskChanged())
 
-        work = lambda: adapters.delete(adapter.name, even_if_active=adapter.active)  # noqa: E731
+        work = lambda: activation.delete(adapter.name, even_if_active=adapter.active)  # noqa: E731
         self.ftui.in_background("delete", work, deleted)
+
+
+def _result(result: ServerResult) -> Content:
+    mark, style = ("✓", "$text-success") if result.ok else ("✗", "$text-error")
+    words = clean_line(f"{result.server}: {result.text}")
+    return Content.assemble((f"{mark} ", style), words, (f"  {result.seconds:.2f} s", "$foreground-muted"))

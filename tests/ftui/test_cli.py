@@ -111,7 +111,7 @@ def test_train_status_log_evaluate_adapters(ftui: Any, engine: LLMEngine, tiny_m
     ftui("adapters", "delete", "one", "--yes")
     assert not (engine.adapters.folder / ".active").exists()
     assert "is back" in ftui("adapters", "restore", "one").stdout
-    assert json.loads(ftui("adapters", "deactivate", "--json").stdout) == {"was": None}
+    assert json.loads(ftui("adapters", "deactivate", "--json").stdout) == {"done": True, "active": None, "servers": []}
     ftui("llm", "resume", run["id"], code=6)
     ftui("llm", "stop", run["id"], code=6)
 
