@@ -61,7 +61,7 @@ def setup(
     python: Annotated[Path | None, Parameter(help="Use this interpreter instead of making an environment")] = None,
     common: Common | None = None,
 ) -> int:
-    """Make an environment ready: for language models (llm, with the embedded base model) for voices (tts), or vLLM (vllm).
+    """Make an environment ready: for language models (llm), voices (tts) or vLLM (vllm); llm with the embedded model.
 
     llm takes 1.7 GB, tts 2.3 GB, vllm 3.4 GB without a GPU and more with one; each some minutes.
 
