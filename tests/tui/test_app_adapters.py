@@ -51,7 +51,7 @@ async def test_delete_and_undo(two: LLMEngine) -> None:
         await ui.press("u")
         await ui.until(lambda: list(ui.screen.adapter_panel.adapters) == ["newer", "older"])
         await ui.press("u")
-        await ui.until(lambda: ui.shows("Nothing was deleted"))
+        await ui.until(lambda: ui.shows("Nothing to undo"))
 
 
 async def test_deleting_the_active_one_asks_and_the_default_is_no(two: LLMEngine) -> None:
