@@ -66,10 +66,13 @@ def merge(registry: Datasets, names: list[str], name: str) -> dict[str, Any]:
         "source": ", ".join(dataset.name for dataset in datasets),
         "format": "merged",
         "dialogs": total,
+        "conversations": sum(dataset.report.get("conversations", 0) for dataset in datasets),
         "turns": sum(dataset.report.get("turns", 0) for dataset in datasets),
         "characters": dict(characters),
         "rows": {"formed": total, "by_windows": 0, "left_out": {}, "written": total},
         "by_source": dict(written),
+        "sources": dict(written),
+        "source_names": {f"{name}:": name for name in written},
     }
     statefiles.write_json(report_path(target), report)
     return report

@@ -22,7 +22,7 @@ from engines.datasets import SUFFIX, Dataset, Datasets
 from engines.environments import Environments
 from engines.errors import UserError
 from engines.models import Models
-from engines.questions import ask_script
+from engines.questions import OnProgress, ask_script
 from engines.runs import PRIVACY, Run, Runs, RunStatus
 from engines.workspace import Workspace, check_name, name_from
 
@@ -87,11 +87,21 @@ class LLMEngine:
 
         Raises UserError for a base model that cannot be read.
         """
+        which = ["--first", str(first), "--count", str(count)]
+        return self._ask_about_tokens("finetune.show_tokens", dataset, config, which)
+
+    def count_tokens(self, dataset: Dataset, config: TrainConfig, on_progress: OnProgress) -> dict[str, Any]:
+        """Rows, conversations, messages and tokens of all of a dataset, exactly and by source: some MB a second."""
+        return self._ask_about_tokens("finetune.count_tokens", dataset, config, [], on_progress)
+
+    def _ask_about_tokens(
+        self, module: str, dataset: Dataset, config: TrainConfig, more: list[str], on_progress: OnProgress | None = None
+    ) -> dict[str, Any]:
         model = self.models.resolve(config.base_model, devices.resolve(config.device))
         arguments = ["--dataset", str(dataset.path), "--model", model, "--max-length", str(config.max_seq_length)]
-        arguments += ["--first", str(first), "--count", str(count)]
+        arguments += ["--text-template", config.text_template] if config.text_template else []
         python, env = self.environments.require("llm"), self.environments.variables("llm")
-        return ask_script(python, "finetune.show_tokens", arguments, env)
+        return ask_script(python, module, [*arguments, *more], env, on_progress)
 
     def dataset_name(self, source: Path) -> str:
         """A name for what is made of `source`; `result.json` is named after its folder."""

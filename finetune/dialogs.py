@@ -31,7 +31,7 @@ PERSONAL_CHATS = frozenset({"personal_chat"})
 GROUP_CHATS = frozenset({"private_group", "private_supergroup", "public_supergroup"})
 COUNTED = (
     "messages_read", "messages_used", "shortened", "dialogs", "turns", "conversations", "texts", "characters",
-    "dropped", "days", "sources", "chats_used", "chats_skipped",
+    "dropped", "days", "sources", "source_names", "chats_used", "chats_skipped",
 )  # fmt: skip
 DAY = 24 * 60 * 60  # seconds
 MAX_LISTED_SOURCES = 50
@@ -79,6 +79,7 @@ class DialogBuilder:
         self.days: Counter[int] = Counter()  # dialogs by the day on which their session began, since 1970
         self.sources: Counter[str] = Counter()  # dialogs by chat or file
         self.source = ""  # the chat, or the file of ready-made dialogs
+        self.source_names: dict[str, str] = {}  # by how the conversations of a source begin
         self.chats_used = 0
         self.chats_skipped: Counter[str] = Counter()
 
@@ -192,7 +193,7 @@ class DialogBuilder:
     def absorb(self, counts: dict[str, Any]) -> None:
         """Add what another builder has counted in a later part of the same file."""
         for name, value in counts.items():
-            if isinstance(value, Counter):
+            if isinstance(value, dict):
                 getattr(self, name).update(value)
             else:
                 setattr(self, name, getattr(self, name) + value)
@@ -211,7 +212,8 @@ class DialogBuilder:
             "shortened": self.shortened,
             "dropped": dict(self.dropped.most_common()),
             "months": self.months(),
-            "sources": dict(self.sources.most_common(MAX_LISTED_SOURCES)),
+            "sources": (sources := dict(self.sources.most_common(MAX_LISTED_SOURCES))),
+            "source_names": {key: name for key, name in self.source_names.items() if name in sources},
         }
 
     def months(self) -> dict[str, int]:
@@ -236,6 +238,7 @@ class DialogBuilder:
         self.source = speaker_name(chat.name)
         self._last_time = 0
         self._names_speakers = chat.kind in GROUP_CHATS
+        self.source_names[f"{self.file}{chat.position}/"] = self.source
         if chat.position == self.continued:
             return
         if self.uses(chat):

@@ -123,7 +123,7 @@ class Reading:
 
     def _read_rows(self, file: Path, name: str, found: Detected, *, one_of_many: bool) -> None:
         emit("phase", name="read", text=f"Reading {found.name.replace('_', ' ')}")
-        self.builder.source = name
+        self.builder.source = self.builder.source_names[self.builder.file] = name
         rows = Rows(file, (self._own_format,) if self._own_format else ROW_FORMATS, found.layout)
         builder, strict, key = self.builder, self.config.strict, self.builder.file
         for number, dialog in enumerate(trusted(rows) if one_of_many and not strict else rows.dialogs()):

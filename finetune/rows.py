@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,16 +52,7 @@ class Encoded:
 
 def read_dialogs(path: Path) -> list[Dialog]:
     """The dialogs of a JSONL file. Raises UserError naming file and line of what is wrong."""
-    dialogs = []
-    try:
-        with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    dialogs.append(_read_dialog(line, path.name, number))
-    except OSError as error:
-        raise UserError("not_found", f"{path} cannot be read: {error.strerror}", "Prepare the dataset again.") from None
-    except UnicodeDecodeError:
-        raise UserError("bad_input", f"{path.name} is not UTF-8 text", "Prepare it with `ftui llm prepare`.") from None
+    dialogs = list(stream_dialogs(path))
     if not any(dialog.text or any(turn["role"] == "assistant" for turn in dialog.messages) for dialog in dialogs):
         raise UserError(
             "bad_input",
@@ -71,7 +62,21 @@ def read_dialogs(path: Path) -> list[Dialog]:
     return dialogs
 
 
-def _read_dialog(line: str, name: str, number: int) -> Dialog:
+def stream_dialogs(path: Path, progress: Callable[[int], None] = lambda done: None) -> Iterator[Dialog]:
+    """The same, one after the other. progress: is told the bytes that were read."""
+    done = 0
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                done += len(line)
+                if line.strip():
+                    yield _read_dialog(line, path.name, number)
+                progress(done)
+    except OSError as error:
+        raise UserError("not_found", f"{path} cannot be read: {error.strerror}", "Prepare the dataset again.") from None
+
+
+def _read_dialog(line: bytes, name: str, number: int) -> Dialog:
     expected = 'Expected {"messages": [{"role": "user", "content": "…"}, …]}; run `ftui llm prepare` on the file.'
     try:
         row = json.loads(line)
@@ -84,6 +89,8 @@ def _read_dialog(line: str, name: str, number: int) -> Dialog:
             return Dialog([], conversation, text=str(row["text"]))
         messages = [{"role": str(turn["role"]), "content": str(turn["content"])} for turn in row["messages"]]
         unlearned = frozenset(place for place, turn in enumerate(row["messages"]) if turn.get("weight") == 0)
+    except UnicodeDecodeError:
+        raise UserError("bad_input", f"{name} is not UTF-8 text", "Prepare it with `ftui llm prepare`.") from None
     except (ValueError, RecursionError) as error:
         raise UserError("bad_input", f"{name} line {number} is not JSON: {str(error)[:80]}", expected) from None
     except (KeyError, TypeError, AttributeError) as error:
@@ -162,7 +169,7 @@ def _encode_dialog(
     messages: list[Message], tokenizer: Any, unlearned: frozenset[int], template: str | None
 ) -> tuple[list[int], list[int]]:
     def render(turns: list[Message], **options: Any) -> str:
-        return _rendered(turns, tokenizer, chat_template=template, **options)
+        return rendered(turns, tokenizer, chat_template=template, **options)
 
     text = render(messages)
     spans = answer_spans(messages, render, text, unlearned, tokenizer.eos_token or "")
@@ -174,7 +181,7 @@ def _encode_dialog(
     return coding["input_ids"], labels
 
 
-def _rendered(messages: list[Message], tokenizer: Any, **options: Any) -> str:
+def rendered(messages: list[Message], tokenizer: Any, **options: Any) -> str:
     """Raises UserError where the template refuses: some want a question and an answer by turns, or no system turn."""
     from jinja2 import TemplateError
 

@@ -8,6 +8,7 @@ Loads the model's tokenizer alone. Lengths are counted exactly, over at most `CO
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,19 @@ COUNTED = 2000  # rows whose lengths are measured
 BUCKETS = 12
 
 
-def show(dataset: Path, model: str, max_length: int, first: int, count: int) -> dict[str, Any]:
+def show(dataset: Path, model: str, max_length: int, first: int, count: int, text_template: str = "") -> dict[str, Any]:
     """Raises UserError for a dataset or a model that cannot be read."""
-    tokenizer = base_model.load_tokenizer(model)
-    dialogs = rows.read_dialogs(dataset)
+    tokenizer = base_model.load_tokenizer(model, text_template)
     emit("phase", name="count", text="Counting tokens")
-    lengths = [length for dialog in islice(dialogs, COUNTED) if (length := full_length(dialog, tokenizer))]
+    counted = islice(rows.stream_dialogs(dataset), COUNTED)
+    lengths = [length for dialog in counted if (length := full_length(dialog, tokenizer))]
+    shown = islice(rows.stream_dialogs(dataset), first, first + count)
+    with open(dataset, "rb") as file:
+        total = sum(1 for line in file if line.strip())
     return {
-        "rows": [row_of(dialog, tokenizer, max_length) for dialog in dialogs[first : first + count]],
+        "rows": [row_of(dialog, tokenizer, max_length) for dialog in shown],
         "first": first,
-        "total": len(dialogs),
+        "total": total,
         "counted": len(lengths),
         "tokens": sum(lengths),
         "longest": max(lengths, default=0),
@@ -62,7 +66,7 @@ def row_of(dialog: rows.Dialog, tokenizer: Any, max_length: int) -> dict[str, An
     }
 
 
-def histogram(lengths: list[int]) -> list[tuple[int, int]]:
+def histogram(lengths: Sequence[int]) -> list[tuple[int, int]]:
     """(upper bound in tokens, rows), in steps of equal width."""
     if not lengths:
         return []
@@ -73,16 +77,23 @@ def histogram(lengths: list[int]) -> list[tuple[int, int]]:
     return [((number + 1) * width, count) for number, count in enumerate(counts)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def what_is_asked(description: str | None) -> argparse.ArgumentParser:
+    """The arguments of a question about a dataset's tokens."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path, required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--max-length", type=int, required=True)
+    parser.add_argument("--text-template", default="")
+    return parser
+
+
+def main() -> None:
+    parser = what_is_asked(__doc__)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=3)
-    arguments = parser.parse_args()
+    asked = parser.parse_args()
     write_result(
-        "done", **show(arguments.dataset, arguments.model, arguments.max_length, arguments.first, arguments.count)
+        "done", **show(asked.dataset, asked.model, asked.max_length, asked.first, asked.count, asked.text_template)
     )
 
 

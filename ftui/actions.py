@@ -167,6 +167,7 @@ ACTIONS = (
     Action("previous_page", "[", "Previous dialogs", "Previous", ("dataset",), (), _needs_dataset),
     Action("next_page", "]", "Next dialogs", "Next", ("dataset",), (), _needs_dataset),
     Action("tokens", "m", "See what is learned, token by token", "Mask", ("dataset",), ("dataset",), _tokens),
+    Action("count", "c", "Count all tokens exactly, by source", "Count", ("dataset",), (), _tokens),
     Action("rename", "R", "Rename the dataset", "Rename", ("dataset",), (), _needs_dataset),
     Action("merge", "M", "Merge datasets into one", "Merge", ("dataset",), (), _change),
     Action("export", "w", "Write the dataset for another program", "Write", ("dataset",), (), _change),

@@ -112,6 +112,26 @@ def progress_line(run: Run, status: RunStatus, progress: Progress) -> str:
     return "  ".join(parts)
 
 
+def counting(*, quiet: bool = False) -> Callable[[int, int], None]:
+    """What shows how far a question to a script is: called with (done, total) in bytes."""
+    terminal = sys.stderr.isatty()
+    shown_at = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown_at
+        if quiet:
+            return
+        line = f"{done / max(1, total):4.0%} {format.size(done)} of {format.size(total)}"
+        if terminal:
+            sys.stderr.write("\r\x1b[K" + ("" if done >= total else line))
+            sys.stderr.flush()
+        elif time.monotonic() - shown_at >= PLAIN_SECONDS:
+            shown_at = time.monotonic()
+            note(line)
+
+    return show
+
+
 def follow(
     engine: LLMEngine | TTSEngine, run: Run, *, quiet: bool = False, stop_on_interrupt: bool = False
 ) -> tuple[RunStatus, Progress]:

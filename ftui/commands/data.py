@@ -11,7 +11,7 @@ from engines import dataset_files
 from engines.config import PrepareConfig, TrainConfig, preset
 from ftui import format
 from ftui.commands.llm import ConfigFile, chosen_dataset, merged, report_dataset
-from ftui.console import Common, say, say_json, table
+from ftui.console import Common, counting, say, say_json, table
 
 data = App(name="data", help="The datasets of the workspace.", help_format="plaintext")
 
@@ -80,18 +80,27 @@ def tokens(
     *,
     first: Annotated[int, Parameter(help="Number of the first row shown, from 0")] = 0,
     count: Annotated[int, Parameter(help="How many rows")] = 3,
+    whole: Annotated[
+        bool, Parameter(name="--all", negative="", help="Count every row exactly, by source, and show none")
+    ] = False,
     flags: Annotated[TrainConfig | None, Parameter(name="*")] = None,
     common: Common | None = None,
 ) -> int:
-    """Rows as they will be trained: «so» stands what is learned, the rest is context. And all lengths, exactly.
+    """Rows as they will be trained: «so» stands what is learned, the rest is context. And the lengths of 2,000 rows.
 
     For example:
 
       ftui data tokens chats --base-model embedded --max-seq-length 512
+      ftui data tokens chats --all --json
     """
     common = common or Common()
     engine = common.engine()
-    found = engine.show_tokens(chosen_dataset(engine, name), merged(preset("standard"), None, flags), first, count)
+    dataset, config = chosen_dataset(engine, name), merged(preset("standard"), None, flags)
+    if whole:
+        found = engine.count_tokens(dataset, config, counting(quiet=common.json))
+        say_json(found) if common.json else show_statistics(found)
+        return 0
+    found = engine.show_tokens(dataset, config, first, count)
     if common.json:
         say_json(found)
         return 0
@@ -104,6 +113,18 @@ def tokens(
         f"{share:.1%} longer than {found['max_length']}")  # fmt: skip
     show_lengths({f"to {bound}": rows for bound, rows in found["lengths"]})
     return 0
+
+
+def show_statistics(found: dict[str, Any]) -> None:
+    """All that was counted of a dataset."""
+    holds = [f"{found[what]:,} {what}" for what in ("rows", "conversations", "messages")]
+    say(f"holds:    {', '.join(holds)}, {format.size(found['bytes'])}")
+    share = found["too_long"] / max(1, found["rows"])
+    say(f"tokens:   {found['tokens']:,} exactly; longest {found['longest']:,}; "
+        f"{share:.1%} longer than {found['max_length']}")  # fmt: skip
+    for name, figures in found["by_source"].items():
+        say(f"{'':10}{figures['tokens']:>12,}  of {figures['rows']:,} rows from {name}")
+    show_lengths({f"to {bound}": rows for bound, rows in found["lengths"]})
 
 
 @data.command
@@ -185,6 +206,11 @@ def show(
         return 0
     if dataset.report:
         report_dataset(dataset.report)
+    report = dataset.report
+    if "messages_read" in report:
+        sessions, read = (format.count(report.get(key)) for key in ("conversations", "messages_read"))
+        say(f"sessions: {sessions} of {read} messages")
+    say(f"size:     {format.size(dataset.size)}; tokens exactly: ftui data tokens {dataset.name} --all")
     for number, messages in enumerate(dialogs, first):
         say(f"\n— dialog {number} —")
         for turn in messages:

@@ -1,4 +1,4 @@
-"""What can be done with the datasets of the list: renamed, merged, written for another program."""
+"""What can be done with the datasets of the list: counted, renamed, merged, written for another program."""
 
 from __future__ import annotations
 
@@ -8,16 +8,41 @@ from typing import TYPE_CHECKING, Any
 
 from engines import dataset_files
 from engines.datasets import Dataset
+from ftui.format import size
+from ftui.screens.dialog import TextDialog
+from ftui.widgets.token_view import draw_counts
 
 if TYPE_CHECKING:
     from ftui.screens.llm_jobs import Jobs
 
 
 class DatasetJobs:
-    """The actions `rename`, `merge` and `export`. What takes long happens in the background."""
+    """The actions `count`, `rename`, `merge` and `export`. What takes long happens in the background."""
 
     def __init__(self, jobs: Jobs):
         self.jobs = jobs
+
+    def do_count(self) -> None:
+        """With the base model and the length of the form; it says how far it is in the pane."""
+        panel, app, form = self.jobs.screen.dataset_panel, self.jobs.ftui, self.jobs.screen.params
+        if panel.dataset is None or form is None or form.form.config is None:
+            return
+
+        def progress(done: int, total: int) -> None:
+            text = f"counting tokens: {done / max(1, total):.0%} of {size(total)}"
+            app.call_from_thread(panel.show_counting, text)
+
+        def counted(found: dict[str, Any]) -> None:
+            panel.show_counting("")
+            app.push_screen(TextDialog("All tokens, counted", draw_counts(found)))
+
+        def failed(error: Exception) -> None:
+            panel.show_counting("")
+            app.show_error(error)
+
+        panel.show_counting("counting tokens: reading the tokenizer")
+        work = partial(self.jobs.engine.count_tokens, panel.dataset, form.form.config, progress)
+        app.in_background("count", work, counted, failed)
 
     def do_rename(self) -> None:
         from ftui.screens.dataset_dialogs import RenameScreen

@@ -159,6 +159,12 @@ class DatasetPanel(Pane, can_focus=True):
 
         self.app.push_screen(confirm.delete("dataset", dataset.name, "Its report and its parts go along."), answered)
 
+    def show_counting(self, text: str) -> None:
+        """How far the counting of tokens is; empty: it has ended."""
+        if self.preparing is None:
+            self.preparation.set_class(bool(text), "-shown")
+            self.preparation.update(text)
+
     # --- a preparation ---
 
     @work(exclusive=True, group="prepare-follow")

@@ -6,8 +6,8 @@ from typing import Any
 
 from textual.content import Content
 
-from ftui.clean import clean
-from ftui.format import bar, count
+from ftui.clean import clean, clean_line
+from ftui.format import bar, count, size
 
 LEARNED, CONTEXT = "bold underline $text-success", "$foreground-muted"
 
@@ -31,6 +31,27 @@ def draw(found: dict[str, Any]) -> Content:
         lines += [Content.assemble(*runs), Content("")]
     lines += _bars(found["lengths"])
     return Content("\n").join(lines)
+
+
+def draw_counts(found: dict[str, Any]) -> Content:
+    """What `LLMEngine.count_tokens` tells."""
+    share = found["too_long"] / max(1, found["rows"])
+    lines = [
+        Content(
+            f"{count(found['rows'])} rows of {count(found['conversations'])} conversations with "
+            f"{count(found['messages'])} messages, {size(found['bytes'])}"
+        ),
+        Content(
+            f"{count(found['tokens'])} tokens, all counted, the longest row {count(found['longest'])}; "
+            f"{share:.1%} are longer than {count(found['max_length'])}"
+        ),
+        Content(""),
+    ]
+    for name, figures in found["by_source"].items():
+        lines.append(
+            Content(f"{count(figures['tokens']):>12} tokens in {count(figures['rows'])} rows from {clean_line(name)}")
+        )
+    return Content("\n").join([*lines, Content(""), *_bars(found["lengths"])])
 
 
 def _bars(lengths: list[tuple[int, int]]) -> list[Content]:

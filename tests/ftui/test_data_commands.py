@@ -117,3 +117,28 @@ def test_tokens_shows_what_is_learned(home: Path, embedded_model: Path) -> None:
     shown = ftui(home, "data", "tokens", "one", "--count", "1", *model).stdout
     assert "«a0<|im_end|>»" in shown and "<|im_start|>user\none 0<|im_end|>" in shown
     assert ftui(home, "data", "tokens", "one", "--base-model", str(home)).returncode == 3
+
+
+def test_all_tokens_are_counted_exactly_and_by_source(home: Path, embedded_model: Path) -> None:
+    told(home, "llm", "prepare", SAMPLE, "--name", "chats")
+    model = ["--base-model", str(embedded_model)]
+    found = told(home, "data", "tokens", "chats", "--all", *model)
+    shown = told(home, "data", "tokens", "chats", "--count", "0", *model)  # has fewer rows than it counts
+    assert (found["tokens"], found["longest"], found["rows"]) == (shown["tokens"], shown["longest"], 166)
+    report = told(home, "data", "show", "chats")["report"]
+    assert {name: part["rows"] for name, part in found["by_source"].items()} == report["sources"]
+    assert found["conversations"] == report["conversations"] and found["messages"] == report["turns"]
+    assert sum(part["tokens"] for part in found["by_source"].values()) == found["tokens"]
+    assert abs(report["estimated_tokens"] / found["tokens"] - 1) < 0.5  # without what the template adds
+
+    told(home, "data", "merge", "chats", "one", "--name", "all")
+    merged = ftui(home, "data", "tokens", "all", "--all", *model)
+    assert "170 rows" in merged.stdout and "from chats" in merged.stdout and "of 4 rows from one" in merged.stdout
+    assert "sessions: " in ftui(home, "data", "show", "chats").stdout
+
+
+def test_a_dataset_that_is_damaged_is_not_counted_in_silence(home: Path, embedded_model: Path) -> None:
+    path = home / "finetune/datasets/one_dataset.jsonl"
+    path.write_text(path.read_text() + "{\n")
+    done = ftui(home, "data", "tokens", "one", "--all", "--base-model", str(embedded_model))
+    assert done.returncode == 3 and "line 5 is not JSON" in done.stderr

@@ -100,3 +100,16 @@ async def test_a_dataset_is_written_for_another_program(
         await ui.press("w")
         await replace(ui, str(output))
         await ui.until(lambda: ui.shows("mine.jsonl exists already"))
+
+
+async def test_c_counts_all_tokens(engine: LLMEngine, embedded_model: Path) -> None:
+    engine.models.embedded.parent.mkdir(parents=True, exist_ok=True)
+    engine.models.embedded.symlink_to(embedded_model)
+    add_dataset(engine, "chats", 7, report={"source_names": {"": "my chats"}})
+    async with opened(engine) as ui:
+        await chosen(ui, "chats")
+        await ui.press("c")
+        await ui.until(lambda: ui.shows("counting tokens"))
+        await ui.until(lambda: ui.shows("All tokens, counted", "7 rows of 7 conversations", "from my chats"), 60)
+        await ui.press("escape")
+        await ui.until(lambda: not ui.shows("counting tokens") and not ui.shows("All tokens"))
