@@ -18,6 +18,7 @@ from engines.errors import UserError
 from engines.questions import ask_script
 from engines.runs import Run, Runs
 from engines.samples import Samples
+from engines.voice_jobs import VoiceJobs
 from engines.workspace import Workspace
 
 
@@ -29,6 +30,7 @@ class TTSEngine:
         self.runs = Runs(workspace)
         self.samples = Samples(workspace)
         self.environments = Environments(workspace)
+        self.voice_jobs = VoiceJobs(self)
 
     # --- parameters ---
 

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from engines import statefiles
+from engines.config.voice import TINY_FOLDER
 from engines.errors import UserError
+from engines.events import emit
 from tts.audio import SAMPLE_RATE
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -93,8 +95,16 @@ def set_threads() -> int:
 
 
 def local_folder(source: str) -> Path:
-    """The folder of a model given as a folder or a hub name. A hub name is fetched once, then found in the cache."""
+    """The folder of a model given as a folder or a hub name. A hub name is fetched once, then found in the cache.
+
+    The tiny model is made here if it is what is wanted and nobody has made it yet.
+    """
     path = Path(source).expanduser()
+    if path.name == TINY_FOLDER and not path.exists():
+        from tts import tiny_model
+
+        emit("phase", name="tiny model", text="making a tiny model with random weights; it can only speak noise")
+        tiny_model.make(path.absolute())
     if path.is_dir():
         return path.resolve()
     if source.count("/") != 1 or source.startswith(("/", ".", "~")):

@@ -25,7 +25,7 @@ from engines.errors import UserError
 from engines.events import emit
 from engines.run_protocol import run_script, stop_requested, write_result
 from engines.voice_estimate import steps_per_epoch
-from tts import epochs, layout, listening, qwen, trainable, training_state, voice_data
+from tts import audio, epochs, layout, listening, qwen, trainable, training_state, voice_data
 from tts.loss import batch_loss
 
 
@@ -165,6 +165,7 @@ def begin_voice(training: Training) -> None:
             zero_shot.update(training.studio.record(folder, zero_shot=True))
 
         epochs.write_whole(training.output / "zero-shot", write)
+    audio.write(training.output / "reference.wav", training.data.reference)
     update_voice(
         training,
         name=training.name,

@@ -10,6 +10,7 @@ from engines.config.job import JobConfig, unit
 
 DEFAULT_VOICE_MODEL = "Qwen/Qwen3-TTS-12Hz-1.7B-Base"
 TINY_VOICE_MODEL = "tiny"  # tts/tiny_model.py makes it when it is missing: real architecture, random weights
+TINY_FOLDER = "qwen3-tts-tiny-random"
 SAFE_LEARNING_RATE = 5e-6  # above it a full training of the real models has been reported to end in noise
 
 
