@@ -173,8 +173,8 @@ def follow(
             engine.runs.wait(run, timeout=20)
             raise UserError("stopped", f"{run.kind} was stopped", "Nothing was left behind.") from None
         note(f"{run.name} goes on without this terminal.")
-        note(f"  ftui llm log -f {run.id}    to watch it again")
-        note(f"  ftui llm stop {run.id}      to save and stop it")
+        note(f"  ftui runs log -f {run.id}    to watch it again")
+        note(f"  ftui runs stop {run.id}      to save and stop it")
         sys.exit(EXIT_INTERRUPTED)
 
 
@@ -210,6 +210,23 @@ def exit_code(status: RunStatus, progress: Progress) -> int:
     if status.state == "stopped":
         return EXIT_STOPPED
     return EXIT_CODES.get(progress.error_code, EXIT_FAILED)
+
+
+def show_status(run: Run, *, as_json: bool) -> None:
+    """How a training stands, in one line or as JSON."""
+    progress = Progress()
+    for event in LogFile(run.log).poll_all():
+        progress.apply(event)
+    now = run.status()
+    if as_json:
+        figures = {key: value for key, value in vars(progress).items() if not key.startswith("_")}
+        eta = progress.eta_seconds() if now.active else None
+        say_json({**run.as_dict(), "progress": {**figures, "eta_seconds": eta}})
+        return
+    say(f"{run.id}  {run.name}")
+    say(progress_line(run, now, progress))
+    if now.cause:
+        say(f"{now.cause}. {now.next_step}".strip())
 
 
 def show_log(run: Run, *, following: bool, as_json: bool) -> None:

@@ -43,7 +43,8 @@ def page(voice: str, best: int | None, results: dict[str, dict[str, Any]]) -> st
     rows = []
     for name, result in results.items():
         heard = result["heard"]
-        figures = f"alike {percent(heard['similarity'])}, word errors {percent(heard['wer'])}, speed {percent(heard['speed'])}"
+        alike, wrong, speed = (percent(heard[key]) for key in ("similarity", "wer", "speed"))
+        figures = f"alike {alike}, word errors {wrong}, speed {speed}"
         cells = ""
         for number, row in enumerate(result["sentences"], 1):
             text = html.escape(row.get("heard", ""))

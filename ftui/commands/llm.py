@@ -11,12 +11,10 @@ from cyclopts import App, Parameter
 from engines import evaluation
 from engines.config import EvaluateConfig, JobConfig, PrepareConfig, TrainConfig, build, preset
 from engines.errors import EXIT_FAILED, EXIT_OK, UserError
-from engines.follow import LogFile
 from engines.llm import LLMEngine
-from engines.progress import Progress
 from ftui import evaluation_lines, format
 from ftui.clean import clean
-from ftui.console import Common, finish, follow, note, progress_line, say, say_json, show_log
+from ftui.console import Common, finish, follow, note, say, say_json, show_log, show_status
 
 llm = App(name="llm", help="Language-model adapters: from an export to an answer.", help_format="plaintext")
 
@@ -228,21 +226,7 @@ def status(run: RunName = None, /, *, common: Common | None = None) -> int:
     """How the newest training stands."""
     common = common or Common()
     engine = common.engine()
-    chosen = engine.training_run(run)
-    progress = Progress()
-    for event in LogFile(chosen.log).poll_all():
-        progress.apply(event)
-    now = chosen.status()
-    if common.json:
-        figures = {key: value for key, value in vars(progress).items() if not key.startswith("_")}
-        say_json(
-            {**chosen.as_dict(), "progress": {**figures, "eta_seconds": progress.eta_seconds() if now.active else None}}
-        )
-        return 0
-    say(f"{chosen.id}  {chosen.name}")
-    say(progress_line(chosen, now, progress))
-    if now.cause:
-        say(f"{now.cause}. {now.next_step}".strip())
+    show_status(engine.training_run(run), as_json=common.json)
     return 0
 
 
