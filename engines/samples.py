@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,10 @@ class Sample:
     reasons: list[str] = field(default_factory=list)  # why it is not 100
     checks: dict[str, Any] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)  # name, sha256, start_sec: where it was cut from
+
+    def waits(self, *, again: bool = False) -> bool:
+        """Would a transcription write it down?"""
+        return not self.transcript_edited and (again or not self.transcript)
 
     def as_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "path": str(self.path)}
@@ -108,6 +113,43 @@ class Samples:
                     entry["transcript"], entry["transcript_edited"] = old.transcript, old.transcript_edited
 
         self.registry.update(change)
+
+    def set_transcripts(self, texts: dict[str, str]) -> tuple[Sequence[Sample], Sequence[str]]:
+        """Texts by name: of a sample, or of the recording it was made of.
+
+        Returns (the samples that it changed, as they were; names that are of no sample).
+        """
+        samples = self.list()
+        by_name: dict[str, Sample] = {}
+        for sample in samples:
+            by_name.setdefault(Path(str(sample.source.get("name", ""))).stem, sample)
+        by_name |= {Path(sample.filename).stem: sample for sample in samples}
+        found = {by_name[stem].filename: text for name, text in texts.items() if (stem := Path(name).stem) in by_name}
+        unknown = [name for name in texts if Path(name).stem not in by_name]
+        return self._write_texts(samples, found), unknown
+
+    def replace(self, find: str, by: str, *, match_case: bool = False) -> Sequence[Sample]:
+        """Put `by` for whole words `find` in all transcripts. Returns the samples that it changed, as they were."""
+        if not find.strip():
+            raise UserError("usage", "nothing to find was given", "Give a word or a phrase.")
+        pattern = re.compile(rf"(?<!\w){re.escape(find)}(?!\w)", 0 if match_case else re.IGNORECASE)
+        samples = self.list()
+        changed = {sample.filename: pattern.sub(lambda _: by, sample.transcript) for sample in samples}
+        return self._write_texts(samples, changed)
+
+    def _write_texts(self, samples: Sequence[Sample], texts: dict[str, str]) -> Sequence[Sample]:
+        """Write texts that differ, as edited ones. Returns those samples as they were."""
+        texts = {name: " ".join(text.split()) for name, text in texts.items()}
+        before = [sample for sample in samples if texts.get(sample.filename, sample.transcript) != sample.transcript]
+
+        def change(entries: list[Entry]) -> None:
+            for entry in entries:
+                if entry["filename"] in texts and entry.get("transcript", "") != texts[entry["filename"]]:
+                    entry.update(transcript=texts[entry["filename"]], transcript_edited=True)
+
+        if before:
+            self.registry.update(change)
+        return before
 
     # --- files ---
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engines import statefiles
-from engines.config import Config, SampleConfig, build
+from engines import devices, statefiles
+from engines.config import Config, SampleConfig, TranscribeConfig, build
 from engines.environments import Environments
 from engines.errors import UserError
 from engines.questions import ask_script
@@ -20,6 +20,8 @@ from engines.runs import Run, Runs
 from engines.samples import Samples
 from engines.voice_jobs import VoiceJobs
 from engines.workspace import Workspace
+
+SLOW_ON_CPU = ("large", "medium", "turbo")
 
 
 class TTSEngine:
@@ -73,6 +75,36 @@ class TTSEngine:
         run = self.runs.create("samples", name, argv, config=config.model_dump(), env=env)
         statefiles.write_json(run.folder / "files.json", files)
         self.remember_config(**config.model_dump(exclude={"owner_name"}))
+        self.runs.start(run)
+        return run
+
+    # --- transcripts ---
+
+    def check_transcription(self, config: TranscribeConfig) -> list[str]:
+        """What is worth knowing before, as warnings. Raises UserError for what must not start."""
+        device = devices.resolve(config.device)
+        self.environments.require("tts")
+        waiting = [sample for sample in self.samples.list() if sample.waits(again=config.again)]
+        if not waiting:
+            raise UserError("conflict", "all samples have a transcript", "Add samples, or set `again` to do them anew.")
+        if device == "cpu" and config.whisper_model.startswith(SLOW_ON_CPU):
+            return [f"Whisper {config.whisper_model} on a CPU is slow: base and small are 5 to 20 times faster"]
+        return []
+
+    def transcribe(self, config: TranscribeConfig) -> Run:
+        """Start (or queue, if the device is busy) writing down what is said in the samples that have no text yet."""
+        self.check_transcription(config)
+        device = devices.resolve(config.device)
+        argv = [
+            str(self.environments.require("tts")), "-m", "tts.transcribe", str(self.workspace.voice),
+            "--config", "{run}/config.json",
+        ]  # fmt: skip
+        run = self.runs.create(
+            "transcribe", "samples", argv,
+            device=device, config=config.model_copy(update={"device": device}).model_dump(),
+            env=self.environments.variables("tts"),
+        )  # fmt: skip
+        self.remember_config(**config.model_dump(exclude={"again"}))
         self.runs.start(run)
         return run
 

@@ -18,6 +18,7 @@ from engines.config import (
     SampleConfig,
     ServeConfig,
     TrainConfig,
+    TranscribeConfig,
     VoiceConfig,
 )
 from engines.errors import EXIT_CODES
@@ -60,6 +61,7 @@ def test_the_parameter_tables_are_those_of_the_models() -> None:
         f"\n## Serving (`ftui serve-llm start`)\n\n{parameter_table(ServeConfig)}\n"
         f"\n## Generating a dataset (`ftui llm generate`)\n\n{parameter_table(GenerateConfig)}\n"
         f"\n## Taking samples in (`ftui tts samples add`)\n\n{parameter_table(SampleConfig)}\n"
+        f"\n## Transcripts (`ftui tts transcribe`)\n\n{parameter_table(TranscribeConfig)}\n"
         f"\n## Voices (`ftui tts`, `tts_config.json`)\n\n{parameter_table(VoiceConfig)}\n"
     )
     path = ROOT / "docs" / "parameters.md"

@@ -12,7 +12,7 @@ from engines.config.evaluate import EvaluateConfig
 from engines.config.generate import GenerateConfig
 from engines.config.job import Config, JobConfig, build, explain, load
 from engines.config.prepare import PrepareConfig
-from engines.config.samples import SampleConfig
+from engines.config.samples import SampleConfig, TranscribeConfig
 from engines.config.serve import ServeConfig
 from engines.config.train import DEFAULT_GPU_MODEL, EMBEDDED_FOLDER, EMBEDDED_MODEL, PRESETS, TrainConfig, preset
 from engines.config.voice import DEFAULT_VOICE_MODEL, TINY_VOICE_MODEL, VoiceConfig
@@ -35,6 +35,7 @@ __all__ = [
     "SampleConfig",
     "ServeConfig",
     "TrainConfig",
+    "TranscribeConfig",
     "VoiceConfig",
     "build",
     "explain",

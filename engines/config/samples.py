@@ -1,8 +1,8 @@
-"""The parameters of samples: how recordings are taken in."""
+"""The parameters of samples: how recordings are taken in, and how they are written down."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -61,3 +61,40 @@ class SampleConfig(JobConfig):
         bool,
         Field(title="Find speakers", description="Compare voices, within a sample and among all, to find strangers"),
     ] = True
+
+
+class TranscribeConfig(JobConfig):
+    """How samples are written down."""
+
+    whisper_model: Annotated[
+        str,
+        Field(
+            title="Whisper model",
+            min_length=1,
+            description="tiny, base, small, medium, large-v3, turbo, or a folder with a faster-whisper model",
+        ),
+    ] = "large-v3"
+    language: Annotated[
+        str, Field(title="Language", pattern=r"^(auto|[a-z]{2,3})$", description="Of the speech: auto, or ru, en, de …")
+    ] = "auto"
+    batch_size: Annotated[
+        int,
+        Field(title="Batch size", ge=1, le=64, json_schema_extra=unit("clips"), description="Clips decoded at once"),
+    ] = 8
+    beam_size: Annotated[
+        int, Field(title="Beams", ge=1, le=10, description="More find better words, a little slower")
+    ] = 5
+    compute_type: Annotated[
+        Literal["auto", "float16", "int8_float16", "int8", "float32"],
+        Field(title="Compute type", description="auto: float16 on a GPU, int8 on a CPU"),
+    ] = "auto"
+    device: Annotated[
+        str, Field(title="Device", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
+    ] = "auto"
+    again: Annotated[
+        bool, Field(title="Again", description="Also what has a transcript; what you edited is never touched")
+    ] = False
+    spell_numbers: Annotated[
+        bool,
+        Field(title="Spell numbers", description="Write numbers as words (ru, en, de and more), as a voice reads them"),
+    ] = False

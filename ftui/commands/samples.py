@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from engines.config import SampleConfig
 from engines.samples import RECOMMENDED_SECONDS, Sample, Totals
+from engines.transcript_files import read as read_texts
 from ftui import format
 from ftui.commands.llm import ConfigFile, merged
 from ftui.console import Common, finish, follow, say, say_json, table
@@ -141,6 +142,52 @@ def edit(
     registry.set_transcript(name, text)
     sample = registry.get(name)
     say_json(sample.as_dict()) if common.json else say(f"✎ {sample.filename}: {sample.transcript}")
+    return 0
+
+
+@samples.command
+def texts(
+    file: Annotated[Path, Parameter(help="CSV, JSONL or NAME|TEXT lines")], /, *, common: Common | None = None
+) -> int:
+    """Take over transcripts that exist: by the names of samples, or of the recordings they were made of.
+
+    For example:
+
+      ftui tts samples texts ~/LJSpeech-1.1/metadata.csv
+    """
+    common = common or Common()
+    found = common.tts_engine().samples
+    changed, unknown = found.set_transcripts(read_texts(file.expanduser()))
+    if common.json:
+        say_json({"changed": [sample.filename for sample in changed], "unknown": unknown})
+        return 0
+    say(f"✎ {len(changed)} texts written")
+    if unknown:
+        say(f"{len(unknown)} names are of no sample: {', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''}")
+    return 0
+
+
+@samples.command
+def replace(
+    find: Annotated[str, Parameter(help="Whole words, in any case")],
+    by: Annotated[str, Parameter(help="What stands there instead")],
+    /,
+    *,
+    match_case: Annotated[bool, Parameter(help="Only in the very same case", negative="")] = False,
+    common: Common | None = None,
+) -> int:
+    """Find and replace in all transcripts; what changes counts as edited.
+
+    For example:
+
+      ftui tts samples replace "Quen" "Qwen"
+    """
+    common = common or Common()
+    changed = common.tts_engine().samples.replace(find, by, match_case=match_case)
+    if common.json:
+        say_json({"changed": [sample.filename for sample in changed]})
+    else:
+        say(f"✎ {len(changed)} transcripts changed")
     return 0
 
 

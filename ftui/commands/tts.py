@@ -6,3 +6,4 @@ from cyclopts import App
 
 tts = App(name="tts", help="Voices: samples, transcripts, training, speaking.", help_format="plaintext")
 tts.command("ftui.commands.samples:samples", name="samples")
+tts.command("ftui.commands.transcribe:transcribe", name="transcribe")

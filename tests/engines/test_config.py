@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from engines.config import PRESETS, PrepareConfig, SampleConfig, TrainConfig, VoiceConfig, build, preset
+from engines.config import (
+    PRESETS,
+    PrepareConfig,
+    SampleConfig,
+    TrainConfig,
+    TranscribeConfig,
+    VoiceConfig,
+    build,
+    preset,
+)
 from engines.errors import UserError
 from engines.estimate import check_steps, optimizer_steps
 
@@ -32,7 +41,7 @@ def test_a_preset_is_a_copy() -> None:
 
 
 def test_every_field_has_what_a_form_needs() -> None:
-    for model in (TrainConfig, PrepareConfig, SampleConfig, VoiceConfig):
+    for model in (TrainConfig, PrepareConfig, SampleConfig, TranscribeConfig, VoiceConfig):
         for name, field in model.model_fields.items():
             assert field.title and field.description, name
             assert not field.is_required(), name

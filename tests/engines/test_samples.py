@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from engines import transcript_files
 from engines.errors import UserError
 from engines.samples import Samples
 from engines.workspace import Workspace
@@ -61,6 +62,58 @@ def test_a_damaged_list_is_put_aside(samples: Samples) -> None:
     assert [sample.filename for sample in samples.list()] == ["one.wav"]
     (kept,) = samples.registry.home.glob("samples_metadata.damaged-*.json")
     assert kept.read_text().endswith("transcr")
+
+
+def test_find_and_replace_takes_whole_words_and_is_undone(samples: Samples) -> None:
+    for name, text in (("one", "The quen runs, Quen!"), ("two", "quenching thirst")):
+        write_wav(samples.folder / f"{name}.wav")
+        samples.registry.put(f"{name}.wav", transcript=text)
+    before = samples.replace("quen", r"Qwen\1")
+    assert [sample.filename for sample in before] == ["one.wav"]
+    assert samples.get("one").transcript == r"The Qwen\1 runs, Qwen\1!" and samples.get("one").transcript_edited
+    assert samples.replace("QUENCHING", "x", match_case=True) == []
+    samples.put_back(before)
+    assert samples.get("one").transcript == "The quen runs, Quen!" and not samples.get("one").transcript_edited
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "one|I raw|I read it\ntwo|Two\nnone|Nobody\n",
+        "file,text\nclips/one.mp3,I read it\ntwo.wav,Two\nnone.wav,Nobody\n",
+        '"id";"transcript"\n"one";"I read it"\n"two";"Two"\n"none";"Nobody"\n',
+        '{"audio": "/data/one.wav", "text": "I read it"}\n\n{"audio": "two.wav", "text": "Two"}\n'
+        '{"audio": "none.wav", "text": "Nobody"}\n[1]\n',
+    ],
+)
+def test_texts_that_exist_are_taken_over(samples: Samples, tmp_path: Path, content: str) -> None:
+    write_wav(samples.folder / "one.wav")
+    write_wav(samples.folder / "cut-001.wav")
+    samples.registry.put("cut-001.wav", source={"name": "folder/two.ogg"})
+    (tmp_path / "texts").write_text(content, encoding="utf-8-sig")
+    before, unknown = samples.set_transcripts(transcript_files.read(tmp_path / "texts"))
+    assert {sample.filename: sample.transcript for sample in samples.list()} == {
+        "one.wav": "I read it", "cut-001.wav": "Two",
+    }  # fmt: skip
+    assert len(before) == 2 and [Path(name).stem for name in unknown] == ["none"]
+    assert all(sample.transcript_edited for sample in samples.list())
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"\xff\xfe\x00", b"{}\n"])
+def test_what_holds_no_texts_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "texts").write_bytes(content)
+    with pytest.raises(UserError):
+        transcript_files.read(tmp_path / "texts")
+
+
+def test_a_text_is_held_against_the_length_of_the_sound(samples: Samples) -> None:
+    write_wav(samples.folder / "one.wav", 2.0)
+    samples.registry.put("one.wav", checks={"snr_db": 40.0}, transcript="x" * 100)
+    assert samples.get("one").reasons == ["text too long for the sound: 50 characters a second"]
+    samples.set_transcript("one", "no")
+    assert samples.get("one").reasons == ["text too short for the sound: 1.0 characters a second"]
+    samples.set_transcript("one", "This is what was said.")
+    assert (samples.get("one").score, samples.get("one").reasons) == (100, [])
 
 
 def test_what_is_deleted_comes_back_with_its_text(samples: Samples) -> None:
