@@ -24,7 +24,7 @@ from engines.adapters import Adapter, Adapters
 from engines.errors import UserError
 from engines.runs import PRIVACY
 from engines.server_clients import Client
-from engines.serving import ServerState, Serving, check_served, served_name
+from engines.serving import ServerState, Serving, check_served
 from engines.workspace import Workspace
 
 LOCK_SECONDS = 60.0
@@ -109,10 +109,10 @@ class _Change:
         self.began = time.monotonic()
         self.results: dict[str, ServerResult] = {}
         self.version: Path | None = None
-        self.name: str | None = None
+        self.name: str | None = None  # at servers that have it not loaded yet
         if adapter is not None and self.serving.servers():
             self.version = adapter_versions.path_of(self.workspace, adapter)
-            self.name = served_name(adapter, self.version)
+            self.name = self.serving.new_name(adapter)
 
     def carry_out(self) -> Outcome:
         servers = self.serving.servers()
@@ -164,22 +164,30 @@ class _Change:
 
     # --- at one server ---
 
+    def _name_at(self, state: ServerState) -> str | None:
+        """What the new adapter is called at this server, which may have it loaded already."""
+        if self.adapter is None:
+            return None
+        there = (name for name, path in state.adapters if path == str(self.version))
+        return next((name for name in there if name.rpartition("@")[0] == self.adapter.name), self.name)
+
     def _load(self, client: Client, state: ServerState) -> None:
         assert self.name is not None and self.version is not None
-        client.load(self.name, self.version)
+        if self._name_at(state) == self.name:
+            client.load(self.name, self.version)
 
     def _switch(self, client: Client, state: ServerState) -> None:
-        client.switch(self.name)
+        client.switch(self._name_at(state))
 
     def _unload_new(self, client: Client, state: ServerState) -> None:
-        if self.name is not None and self.name not in dict(state.adapters):
+        if self.name is not None and self._name_at(state) == self.name:
             client.unload(self.name)
 
     def _unload_old(self, client: Client, state: ServerState) -> None:
         """Only what we have loaded: others' adapters have no version in their path."""
         versions = adapter_versions.folder(self.workspace)
         for name, path in client.adapters().items():
-            if name != self.name and Path(path).parent == versions:
+            if name != self._name_at(state) and Path(path).parent == versions:
                 client.unload(name)
 
     def _try_each(self, states: list[ServerState], work: Callable[[Client, ServerState], None]) -> list[bool]:
@@ -191,7 +199,7 @@ class _Change:
             except UserError as error:
                 self._note(state.server.name, False, f"{error.cause}. {error.next_step}".strip(" ."))
                 return False
-            self._note(state.server.name, True, f"answers with {self.name or 'the base model'}")
+            self._note(state.server.name, True, f"answers with {self._name_at(state) or 'the base model'}")
             return True
 
         return self._each(states, attempt)

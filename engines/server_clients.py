@@ -122,16 +122,15 @@ class Client:
         """The loaded adapters: name → path."""
         return {str(model["id"]): str(model.get("root", "")) for model in self.models() if model.get("parent")}
 
-    def active(self, wanted: str | None) -> str | None:
-        """The loaded adapter that is the active one; `wanted` is what should be, where servers do not know."""
-        return wanted if wanted in self.adapters() else None
+    def active(self, wanted: Path | None) -> str | None:
+        """The loaded adapter that is the active one: for servers that do not know it the one loaded from `wanted`."""
+        return next((name for name, path in self.adapters().items() if path == str(wanted)), None)
 
     # --- adapters ---
 
     def load(self, name: str, path: Path) -> None:
-        """Bring an adapter into the server, so that it answers; nothing if it is there already."""
-        if self.adapters().get(name) != str(path):
-            self.ask("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(path)})
+        """Bring an adapter into the server, so that it answers."""
+        self.ask("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(path)})
 
     def unload(self, name: str) -> None:
         """Requests under way are still answered. An adapter that is not there is fine."""
@@ -171,7 +170,7 @@ class Client:
 class LightClient(Client):
     kind = "light"
 
-    def active(self, wanted: str | None) -> str | None:
+    def active(self, wanted: Path | None) -> str | None:
         return self.ask("/health", seconds=CONNECT_SECONDS).get("active")
 
     def switch(self, name: str | None) -> None:

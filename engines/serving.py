@@ -7,6 +7,7 @@ activation under "on_activate". A server has no lock of the device: it lives bes
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,11 +68,6 @@ class ServerState:
         }  # fmt: skip
 
 
-def served_name(adapter: Adapter, version: Path) -> str:
-    """What a server calls an adapter. Other weights under the same name are another model there."""
-    return f"{adapter.name}@{version.name[:8]}"
-
-
 class Serving:
     """The servers of a workspace."""
 
@@ -117,10 +113,8 @@ class Serving:
         try:
             client = server.client
             base, adapters = client.base(), client.adapters()
-            wanted = self._wanted_name()
-            return ServerState(
-                server, "ready", str(base.get("root") or base["id"]), tuple(adapters.items()), client.active(wanted)
-            )
+            active = client.active(self._active_version())
+            return ServerState(server, "ready", str(base.get("root") or base["id"]), tuple(adapters.items()), active)
         except ServerGone as error:
             if server.run is not None and not server.run.status().ended:
                 return ServerState(server, "starting", server.run.spec.get("base_model", ""))
@@ -128,12 +122,25 @@ class Serving:
         except UserError as error:
             return ServerState(server, "gone", problem=error.cause)
 
-    def _wanted_name(self) -> str | None:
+    def _active_version(self) -> Path | None:
+        """Where servers have loaded the active adapter from."""
         active = self.adapters.active()
-        if active is None:
-            return None
-        adapter = self.adapters.get(active)
-        return served_name(adapter, adapter_versions.path_of(self.workspace, adapter))
+        return adapter_versions.path_of(self.workspace, self.adapters.get(active)) if active else None
+
+    def new_name(self, adapter: Adapter) -> str:
+        """What a server calls an adapter that it is about to load: a name that no server has ever had from here.
+
+        vLLM takes two of the same name for the same adapter, also one that is unloaded but still answers.
+        """
+        counter = adapter_versions.folder(self.workspace) / ".count"
+        lock = statefiles.lock(counter.with_name(".count.lock"), wait_seconds=10)
+        try:
+            number = statefiles.read_json(counter, 0) + 1
+            statefiles.write_json(counter, number)
+        finally:
+            if lock is not None:
+                os.close(lock)
+        return f"{adapter.name}@{number}"
 
     # --- adopting ---
 
@@ -213,8 +220,7 @@ class Serving:
         adapter = self.adapters.get(active) if active else None
         if adapter is None or not same_base(adapter, model):
             return None
-        version = adapter_versions.path_of(self.workspace, adapter)
-        return served_name(adapter, version), version
+        return self.new_name(adapter), adapter_versions.path_of(self.workspace, adapter)
 
     def _highest_rank(self, model: str) -> int:
         ranks = [item.rank or 0 for item in self.adapters.list() if item.complete and same_base(item, model)]
