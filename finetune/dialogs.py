@@ -13,7 +13,7 @@ is counted by reason, in messages: those read are those used plus those dropped.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +24,7 @@ from finetune.conversation import Conversation
 from finetune.formats.dialog import Dialog, Turn
 from finetune.formats.telegram_message import Batch, Chat, Message, Service
 from finetune.plain_text import first_sentences, harmless
-from finetune.ready_dialogs import turns_as_they_are, whole_turns
+from finetune.ready_dialogs import characters_as_they_are, whole_turns
 from finetune.threads import Threads
 
 PERSONAL_CHATS = frozenset({"personal_chat"})
@@ -57,7 +57,13 @@ class DialogBuilder:
     All limits are those of `PrepareConfig`. `owner_ids`: every form of the owner's id.
     """
 
-    def __init__(self, config: PrepareConfig, owner_ids: Iterable[str | int], write: Callable[[Row], object]):
+    def __init__(
+        self,
+        config: PrepareConfig,
+        owner_ids: Iterable[str | int],
+        write: Callable[[Row], object],
+        write_all: Callable[[list[Row]], object] | None = None,
+    ):
         self.gap_seconds = config.session_gap_minutes * 60
         self.min_turns = config.min_dialog_messages
         self.joins = config.join_messages
@@ -69,6 +75,7 @@ class DialogBuilder:
         self.drops_forwards = not config.include_forwards
         self.system_prompt = config.system_prompt
         self.write = write
+        self.write_all = write_all or (lambda rows: [write(row) for row in rows])
         self.file = ""  # what opens the keys of conversations where several files are read
 
         self.messages_read = self.messages_used = self.shortened = 0
@@ -138,8 +145,37 @@ class DialogBuilder:
                 threads.remember(message, now)
         self._last_time = last_time
 
-    def add_dialog(self, dialog: Dialog) -> None:
-        """Take one ready-made dialog. Its limits are its author's: nothing is shortened or cut."""
+    def add_dialogs(self, batch: Sequence[Dialog], is_harmless: bool = False) -> None:
+        """Take ready-made dialogs. Their limits are their author's: nothing is shortened or cut.
+
+        is_harmless: it is known already that no text has control characters.
+        """
+        rows: list[Row] = []
+        count = turns_said = asked = said = 0
+        for dialog in batch:
+            turns = dialog.turns
+            characters = characters_as_they_are(turns, is_harmless) if turns else None
+            if characters is None or len(turns) < self.min_turns:
+                self._add_other_dialog(dialog, rows)
+                continue
+            count += 1
+            turns_said += len(turns)
+            asked += characters[0]
+            said += characters[1]
+            rows.append(Row(turns, dialog.conversation, label=dialog.label))
+        if count:
+            self.messages_read += turns_said
+            self.messages_used += turns_said
+            self.turns += turns_said
+            self.dialogs += count
+            self.conversations += count
+            self.sources[self.source] += count
+            self.characters["user"] += asked
+            self.characters["assistant"] += said
+        self.write_all(rows)
+
+    def _add_other_dialog(self, dialog: Dialog, rows: list[Row]) -> None:
+        """One that is text, or has to be mended, or is left out."""
         if not dialog.turns:
             self.messages_read += 1
             text = harmless(dialog.text).strip()
@@ -150,30 +186,25 @@ class DialogBuilder:
             self.texts += 1
             self.conversations += 1
             self.characters["text"] += len(text)
-            self.write(Row([], dialog.conversation, text=text))
+            rows.append(Row([], dialog.conversation, text=text))
             return
         self.messages_read += len(dialog.turns)
-        used = len(dialog.turns)
-        turns = turns_as_they_are(dialog)
-        if turns is None:
-            turns, dropped = whole_turns(dialog, self.joins)
-            self.dropped.update(dropped)
-            used -= dropped.total()
-        said, characters = len(turns), self.characters
-        if turns and turns[0].role == "system":
-            said -= 1
+        turns, dropped = whole_turns(dialog, self.joins)
+        self.dropped.update(dropped)
+        used = len(dialog.turns) - dropped.total()
+        said = len(turns) - bool(turns and turns[0].role == "system")
         if said < self.min_turns:
             if used:
                 self.dropped["short_dialog"] += used
             return
         for turn in turns:
-            characters[turn.role] += len(turn.content)
+            self.characters[turn.role] += len(turn.content)
         self.dialogs += 1
         self.sources[self.source] += 1
         self.turns += said
         self.messages_used += used
         self.conversations += 1
-        self.write(Row(turns, dialog.conversation, label=dialog.label))
+        rows.append(Row(turns, dialog.conversation, label=dialog.label))
 
     def end_session(self) -> None:
         """Hand over what is complete; the next message begins a new session."""

@@ -127,7 +127,7 @@ def _read_part(
     try:
         own = Export(export.path, export.block_bytes, part)
         rows = RowBuffer(fd)
-        refiner = Refiner(config, rows.write)
+        refiner = Refiner(config, rows.write, rows.write_all)
         builder = DialogBuilder(config, first.owner_ids, refiner)
         builder.file = first.file
         builder.continued = part.chat.position if part.chat is not None else -1

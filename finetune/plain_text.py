@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 HARMFUL = re.compile("\r\n|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_ESCAPES = (b"\\b", b"\\f", b"\\r", b"\\u")
+_CONTROL = re.compile(rb"\xc2[\x80-\x9f]")  # U+0080 to U+009F
 _BREAKS = ("\r\n", "\r", "\x0b", "\x0c", "\x85")
 _SENTENCE_END = re.compile(r"(?:[.!?…。！？]+[\"'»”’)\]]*(?=\s|$)|(?=\n))")
 
@@ -12,6 +14,13 @@ _SENTENCE_END = re.compile(r"(?:[.!?…。！？]+[\"'»”’)\]]*(?=\s|$)|(?=\
 def harmless(text: str) -> str:
     """Without control characters; vertical tabs and the like become line breaks, half surrogate pairs U+FFFD."""
     return HARMFUL.sub(_harmless_character, text)
+
+
+def is_surely_harmless(json: bytes) -> bool:
+    """Can no text in this JSON hold control characters? Most of them stand in it as escapes only; False: perhaps."""
+    if b"\\" in json and any(escape in json for escape in _ESCAPES):
+        return False
+    return b"\x7f" not in json and (b"\xc2" not in json or not _CONTROL.search(json))
 
 
 def _harmless_character(found: re.Match[str]) -> str:

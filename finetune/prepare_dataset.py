@@ -40,7 +40,7 @@ def prepare(source: str, output: Path, config: PrepareConfig) -> Report:
     check_output(Path(source), output)
     with inputs.opened(source, output, config.hub_split) as files, RowFile(output) as rows:
         progress = Progress(sum(file.stat().st_size for _, file in files))
-        refiner = Refiner(config, rows.write)
+        refiner = Refiner(config, rows.write, rows.write_all)
         reading = Reading(config, refiner, progress, rows)
         many = len(files) > 1
         for number, (name, file) in enumerate(files):

@@ -14,10 +14,9 @@ from finetune.dialogs import GROUP_CHATS, DialogBuilder
 from finetune.formats import CHATS, ROW_FORMATS, Detected, detect
 from finetune.formats.chat_export import ChatExport
 from finetune.formats.column_map import column_format, template_format
-from finetune.formats.dialog import Dialog
 from finetune.formats.discord import Discord
 from finetune.formats.owner import Owner, find_owner
-from finetune.formats.records import RowFormat, Rows
+from finetune.formats.records import RecordBatch, RowFormat, Rows
 from finetune.formats.telegram import Export
 from finetune.formats.whatsapp import WhatsApp
 from finetune.helpers import Helpers, parts_of, wanted_processes
@@ -26,7 +25,7 @@ from finetune.row_file import Progress, RowFile
 
 EXPORTS: dict[str, Callable[[Path], ChatExport]] = {"telegram": Export, "whatsapp": WhatsApp, "discord": Discord}
 MAX_KEPT_PROBLEMS = 20
-ROWS_BETWEEN_LOOKS = 50  # at the clock and at a wish to stop
+BATCHES_BETWEEN_LOOKS = 10  # at the clock and at a wish to stop
 JUDGED_RECORDS = 1000  # by which a file of a folder is judged
 
 
@@ -43,7 +42,7 @@ class Reading:
         self.progress = progress
         self.refiner = refiner
         self.rows = rows
-        self.builder = DialogBuilder(config, (), refiner)
+        self.builder = DialogBuilder(config, (), refiner, refiner.take)
         self.formats: Counter[str] = Counter()  # files of each format
         self.owner: Owner | None = None
         self.repaired = self.lost = 0
@@ -126,13 +125,14 @@ class Reading:
         self.builder.source = self.builder.source_names[self.builder.file] = name
         rows = Rows(file, (self._own_format,) if self._own_format else ROW_FORMATS, found.layout)
         builder, strict, key = self.builder, self.config.strict, self.builder.file
-        for number, dialog in enumerate(trusted(rows) if one_of_many and not strict else rows.dialogs()):
+        for number, batch in enumerate(trusted(rows) if one_of_many and not strict else rows.batches()):
             if strict and rows.bad:
                 break
             if key:
-                dialog.conversation = key + dialog.conversation
-            builder.add_dialog(dialog)
-            if number % ROWS_BETWEEN_LOOKS == 0:
+                for dialog in batch.dialogs:
+                    dialog.conversation = key + dialog.conversation
+            builder.add_dialogs(*batch)
+            if number % BATCHES_BETWEEN_LOOKS == 0:
                 self.progress(self._done + rows.bytes_read)
         if rows.bad and (self.config.strict or not rows.good):
             what = "a record" if rows.good else f"none of the {rows.bad:,} rows"
@@ -199,19 +199,19 @@ class Reading:
         }
 
 
-def trusted(rows: Rows) -> Iterator[Dialog]:
+def trusted(rows: Rows) -> Iterator[RecordBatch]:
     """The dialogs of one file of many. Raises Unreadable, before the first of them."""
-    dialogs = rows.dialogs()
+    batches = rows.batches()
     waiting = []
-    for dialog in dialogs:
-        waiting.append(dialog)
+    for batch in batches:
+        waiting.append(batch)
         if rows.good + rows.bad >= JUDGED_RECORDS:
             break
     if rows.bad > rows.good:
         looked_at = rows.good + rows.bad
         raise Unreadable(f"{rows.bad:,} of its {looked_at:,} records cannot be read; {rows.problems[0]}")
     yield from waiting
-    yield from dialogs
+    yield from batches
 
 
 def own_format(config: PrepareConfig) -> RowFormat | None:

@@ -8,20 +8,30 @@ from finetune.formats.dialog import TOOL, Dialog, Turn
 from finetune.plain_text import HARMFUL, harmless
 
 
-def turns_as_they_are(dialog: Dialog) -> list[Turn] | None:
-    """The turns of a dialog with which nothing is wrong, as nearly all are; None for all others."""
-    turns = dialog.turns
+def characters_as_they_are(turns: list[Turn], is_harmless: bool) -> tuple[int, int] | None:
+    """Characters of questions and answers in a dialog with which nothing is wrong, as nearly all are; else None.
+
+    is_harmless: it is known already that no text has control characters.
+    """
     if len(turns) % 2:
         return None
-    expected = "user"
-    for turn in turns:
-        text = turn.content
-        if turn.role != expected or not text or text[0] in " \n\t" or text[-1] in " \n\t":
+    asked = said = 0
+    one_by_one = iter(turns)
+    for question, answer in zip(one_by_one, one_by_one, strict=False):
+        text, reply = question.content, answer.content
+        if question.role != "user" or answer.role != "assistant" or not text or not reply:
             return None
-        if not text.isprintable() and HARMFUL.search(text):
+        if text.strip() is not text or reply.strip() is not reply:
+            return None  # or a copy of the same, which does no harm either
+        if not is_harmless and (is_harmful(text) or is_harmful(reply)):
             return None
-        expected = "user" if expected == "assistant" else "assistant"
-    return turns
+        asked += len(text)
+        said += len(reply)
+    return asked, said
+
+
+def is_harmful(text: str) -> bool:
+    return not text.isprintable() and HARMFUL.search(text) is not None
 
 
 def whole_turns(dialog: Dialog, joined: bool = True) -> tuple[list[Turn], Counter[str]]:

@@ -22,9 +22,16 @@ class Refiner:
     formed + windowed = written + left out: `figures` proves it.
     """
 
-    def __init__(self, config: PrepareConfig, write: Callable[[Row], object]):
+    def __init__(
+        self,
+        config: PrepareConfig,
+        write: Callable[[Row], object],
+        write_all: Callable[[list[Row]], object] | None = None,
+    ):
+        """write_all: a faster way for several rows."""
         self.config = config
         self.write = write
+        self.write_all = write_all or (lambda rows: [write(row) for row in rows])
         self.formed = self.windowed = self.written = 0
         self._sample: list[tuple[int, str]] = []  # texts by the rank of their conversation, which is as good as chance
         self._highest_rank = 1 << 32
@@ -61,6 +68,18 @@ class Refiner:
             self.windowed += 1
             self._write(part)
 
+    def take(self, rows: list[Row]) -> None:
+        """Several rows at once."""
+        if not self.is_plain:
+            for row in rows:
+                self(row)
+            return
+        self.formed += len(rows)
+        for row in rows:
+            self._look_at(row)
+        self.written += len(rows)
+        self.write_all(rows)
+
     def _redact(self, row: Row) -> None:
         if self.redactor.finds_nothing([row.text, *[turn.content for turn in row.messages]]):
             return
@@ -69,13 +88,16 @@ class Refiner:
             turn.content = self.redactor.redact(turn.content)
 
     def _write(self, row: Row) -> None:
+        self._look_at(row)
+        self.written += 1
+        self.write(row)
+
+    def _look_at(self, row: Row) -> None:
         rank = crc32(row.conversation.encode())
         if rank < self._highest_rank:
             self._sample.append((rank, row.text + "\n".join([turn.content for turn in row.messages])))
             if len(self._sample) == 2 * SAMPLED:
                 self._choose_sample()
-        self.written += 1
-        self.write(row)
 
     def _choose_sample(self) -> None:
         """Keep those of the lowest ranks: the same ones in whatever parts the rows were met."""

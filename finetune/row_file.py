@@ -29,13 +29,19 @@ class RowBuffer:
     def __init__(self, fd: int):
         self.fd = fd
         self._waiting = bytearray()
-        self._encode = msgspec.json.Encoder().encode_into
+        encoder = msgspec.json.Encoder()
+        self._encode, self._encode_lines = encoder.encode_into, encoder.encode_lines
 
     def write(self, row: Row) -> None:
         waiting = self._waiting
         self._encode(row, waiting, len(waiting))
         waiting += b"\n"
         if len(waiting) > WRITTEN_BYTES:
+            self.flush()
+
+    def write_all(self, rows: list[Row]) -> None:
+        self._waiting += self._encode_lines(rows)
+        if len(self._waiting) > WRITTEN_BYTES:
             self.flush()
 
     def flush(self) -> None:

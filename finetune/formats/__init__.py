@@ -45,11 +45,11 @@ ROW_FORMATS = (
     RowFormat("chatgpt", chatgpt.matches, chatgpt.read),
     RowFormat("vertex", vertex.matches, vertex.read),
     RowFormat("preference", preference.matches, preference.read),
-    RowFormat("messages", messages.matches, messages.read, decode_line=messages.decode_line),
+    RowFormat("messages", messages.matches, messages.read, decode_lines=messages.decode_lines),
     RowFormat("sharegpt", sharegpt.matches, sharegpt.read),
     RowFormat("input_output_text", input_output_text.matches, input_output_text.read),
     RowFormat("prompt_completion", prompt_completion.matches, prompt_completion.read),
-    RowFormat("alpaca", alpaca.matches, alpaca.read),
+    RowFormat("alpaca", alpaca.matches, alpaca.read, decode_lines=alpaca.decode_lines),
     RowFormat("text_label", text_label.matches, text_label.read),
     RowFormat("text", text.matches, text.read),
 )

@@ -7,7 +7,10 @@ stand for `output` in some collections; a sole `input` or `question` with an `ou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from finetune.formats.dialog import BadRow, Dialog, Turn, describe, wanted_text
 
@@ -36,3 +39,30 @@ def read(row: dict[str, Any]) -> Dialog:
         raise BadRow(f"input is {describe(more)}, expected a text")
     question = "\n".join(part for part in (question, more) if part.strip())
     return Dialog([*turns, Turn("user", question), Turn("assistant", wanted_text(row, *ANSWERS))])
+
+
+class PlainRow(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A row with nothing in it but what is used, as nearly all are."""
+
+    instruction: str
+    output: str
+    input: str = ""
+    conversation: str = ""
+
+
+_decode_lines = msgspec.json.Decoder(PlainRow).decode_lines
+
+
+def decode_lines(lines: bytes) -> Sequence[Dialog] | None:
+    """The dialogs of lines of JSON if all are plain rows: faster than `read`, which reads all others."""
+    try:
+        rows = _decode_lines(lines)
+    except (ValueError, RecursionError):
+        return None
+    dialogs = []
+    for row in rows:
+        question = row.instruction
+        if row.input and row.input.strip():
+            question = f"{question}\n{row.input}" if question.strip() else row.input
+        dialogs.append(Dialog([Turn("user", question), Turn("assistant", row.output)], row.conversation))
+    return dialogs

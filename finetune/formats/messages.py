@@ -9,7 +9,8 @@ answers are no conversation: they are left out and counted. `weight` 0: not lear
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import msgspec
 
@@ -70,23 +71,30 @@ def read_turn(message: Any, number: int) -> Turn:
     return Turn(role, text, 0 if message.get("weight") == 0 and role == "assistant" else 1)
 
 
-class PlainRow(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """A row with nothing in it but what is used, as nearly all are."""
+class PlainTurn(Turn, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """A turn with nothing in it but what is used."""
 
-    messages: list[Turn]
+    role: Literal["user", "assistant", "system"]
+    content: str
+    weight: Literal[0, 1] = 1
+
+
+class PlainRow(Dialog, gc=False, forbid_unknown_fields=True, rename={"turns": "messages"}):
+    """A row of such turns and nothing else, as nearly all are."""
+
+    turns: list[PlainTurn] = []  # type: ignore[assignment]  # noqa: RUF012
     conversation: str = ""
+    text: Literal[""] = ""
+    label: Literal[""] = ""
 
 
-_decode = msgspec.json.Decoder(PlainRow).decode
+_decode_lines = msgspec.json.Decoder(PlainRow).decode_lines
 
 
-def decode_line(line: bytes) -> Dialog | None:
-    """The dialog of a line of JSON, if it is a plain row: several times faster than `read`, which reads all others."""
+def decode_lines(lines: bytes) -> Sequence[Dialog] | None:
+    """The dialogs of lines of JSON if all are plain rows: several times faster than `read`, which reads all others."""
     try:
-        row = _decode(line)
+        rows = _decode_lines(lines)
     except (ValueError, RecursionError):
         return None
-    for turn in row.messages:
-        if turn.role not in PLAIN_ROLES or turn.weight not in (0, 1):
-            return None
-    return Dialog(row.messages, row.conversation) if row.messages else None
+    return rows if all([row.turns for row in rows]) else None

@@ -13,17 +13,19 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
 from finetune.formats.dialog import BadRow, Dialog, describe
 from finetune.formats.json_stream import DamagedJson, JsonStream
 from finetune.formats.table import csv_records, parquet_records
+from finetune.plain_text import is_surely_harmless
 
+BLOCK_BYTES = 256 * 1024  # of lines that are decoded together
 MAX_LINE_BYTES = 64 * 1024 * 1024
 MAX_KEPT_PROBLEMS = 20
 BOM = b"\xef\xbb\xbf"
@@ -35,14 +37,14 @@ Matches = Callable[[dict[str, Any]], bool]
 class RowFormat:
     """A shape of records.
 
-    joined: all records of a file are one conversation. decode_line: a faster way for the lines that it reads.
+    joined: all records of a file are one conversation. decode_lines: a faster way for lines all of which it reads.
     """
 
     name: str
     matches: Matches
     read: Callable[[dict[str, Any]], Dialog]
     joined: bool = False
-    decode_line: Callable[[bytes], Dialog | None] | None = None
+    decode_lines: Callable[[bytes], Sequence[Dialog] | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,22 @@ class Layout:
 
     kind: str
     key: str = ""
+
+
+class RecordBatch(NamedTuple):
+    """is_harmless: no text in it has control characters, as a look at the bytes has shown."""
+
+    dialogs: Sequence[Dialog]
+    is_harmless: bool = False
+
+
+class Chunk(NamedTuple):
+    """Records that were decoded together: values, or if `dialogs` is not None these. first: the first one's number."""
+
+    first: int
+    values: list[Any]
+    dialogs: Sequence[Dialog] | None = None
+    is_harmless: bool = False
 
 
 def find_layout(head: bytes, is_record: Matches) -> Layout:
@@ -105,79 +123,109 @@ class Rows:
         self.bytes_read = self.good = self.bad = self.repaired = 0
         self.problems: list[str] = []
         self.shapes: Counter[str] = Counter()
+        self._joined: Dialog | None = None  # of a format whose records are one conversation
         self._last: RowFormat | None = None  # of the row before, because files are seldom mixed
 
     def dialogs(self) -> Iterator[Dialog]:
-        waiting: Dialog | None = None  # of a format whose records are one conversation
-        for number, value in self._records():
-            if type(value) is Dialog:
-                self.good += 1
-                value.conversation = value.conversation or f"0/{number}"
-                yield value
-                continue
-            try:
-                if type(value) is not dict:
-                    raise BadRow(f"found {describe(value)}, expected an object")
-                form = self._last
-                if form is None or not form.matches(value):
-                    form = self._last = self._find_format(value)
-                dialog = form.read(value)
-            except BadRow as problem:
-                self._report(f"{self.unit} {number}: {problem}")
-                continue
-            self.good += 1
-            self.shapes[form.name] += 1
-            if not dialog.conversation:
-                given = value.get("conversation")
-                dialog.conversation = given if isinstance(given, str) and given else f"0/{number}"
-            if form.joined:
-                waiting = waiting or Dialog(conversation=dialog.conversation)
-                waiting.turns += dialog.turns
+        for batch in self.batches():
+            yield from batch.dialogs
+
+    def batches(self) -> Iterator[RecordBatch]:
+        """The dialogs in the order of the file, as many at a time as were decoded together."""
+        for chunk in self._chunks():
+            dialogs = chunk.dialogs
+            if dialogs is None:
+                found = [self._read(number, value) for number, value in enumerate(chunk.values, chunk.first)]
+                dialogs = [dialog for dialog in found if dialog is not None]
             else:
-                yield dialog
-        if waiting is not None:
-            yield waiting
+                self.good += len(dialogs)
+                for number, dialog in enumerate(dialogs, chunk.first):
+                    if not dialog.conversation:
+                        dialog.conversation = f"0/{number}"
+            if dialogs:
+                yield RecordBatch(dialogs, chunk.is_harmless)
+        if self._joined is not None:
+            yield RecordBatch([self._joined])
+
+    def _read(self, number: int, value: Any) -> Dialog | None:
+        """The dialog of a record; None for a bad one, which is reported, and for one that is joined with others."""
+        try:
+            if type(value) is not dict:
+                raise BadRow(f"found {describe(value)}, expected an object")
+            form = self._last
+            if form is None or not form.matches(value):
+                form = self._last = self._find_format(value)
+            dialog = form.read(value)
+        except BadRow as problem:
+            self._report(f"{self.unit} {number}: {problem}")
+            return None
+        self.good += 1
+        self.shapes[form.name] += 1
+        if not dialog.conversation:
+            given = value.get("conversation")
+            dialog.conversation = given if isinstance(given, str) and given else f"0/{number}"
+        if not form.joined:
+            return dialog
+        self._joined = self._joined or Dialog(conversation=dialog.conversation)
+        self._joined.turns += dialog.turns
+        return None
 
     @property
     def unit(self) -> str:
         """What a record is called in messages."""
         return {"lines": "line", "csv": "row", "parquet": "row"}.get(self.layout.kind, "item")
 
-    def _records(self) -> Iterator[tuple[int, Any]]:
+    def _chunks(self) -> Iterator[Chunk]:
         if self.layout.kind in ("csv", "parquet"):
-            yield from self._read_table()
+            is_csv = self.layout.kind == "csv"
+            records = csv_records(self.path, read_head(self.path)) if is_csv else parquet_records(self.path)
+            yield from (Chunk(number, [record]) for number, record in enumerate(records, 1))
             return
         with open(self.path, "rb") as file:
             yield from self._read_lines(file) if self.layout.kind == "lines" else self._read_stream(file)
 
-    def _read_table(self) -> Iterator[tuple[int, Any]]:
-        is_csv = self.layout.kind == "csv"
-        yield from enumerate(csv_records(self.path, read_head(self.path)) if is_csv else parquet_records(self.path), 1)
-
-    def _read_lines(self, file: BinaryIO) -> Iterator[tuple[int, Any]]:
+    def _read_lines(self, file: BinaryIO) -> Iterator[Chunk]:
         number = 0
-        while line := file.readline(MAX_LINE_BYTES):
-            number += 1
-            self.bytes_read += len(line)
-            if number == 1:
-                line = line.removeprefix(BOM)
-            last = self._last
-            fast = last.decode_line if last else None
-            if last is not None and fast is not None and (dialog := fast(line)) is not None:
-                self.shapes[last.name] += 1
-                yield number, dialog
-                continue
-            try:
-                value = parse_line(line)
-            except BadRow as problem:
-                bare = line.strip().removesuffix(b",")
-                if not bare:
-                    continue
-                if bare == line.strip() or not self._mended(bare):
-                    self._report(f"line {number}: {problem}")
-                    continue
-                value = parse_line(bare)
-            yield number, value
+        while block := file.read(BLOCK_BYTES):
+            block += file.readline(MAX_LINE_BYTES)
+            self.bytes_read += len(block)
+            if number == 0:
+                block = block.removeprefix(BOM)
+            count = block.count(b"\n") + (not block.endswith(b"\n"))
+            chunk = self._decode_together(block, number + 1, count)
+            if chunk is not None:
+                yield chunk
+            else:
+                for place, line in enumerate(block.split(b"\n")[:count], number + 1):
+                    yield Chunk(place, self._read_line(line, place))
+            number += count
+
+    def _decode_together(self, block: bytes, first: int, count: int) -> Chunk | None:
+        """All of `count` lines; None if one of them is empty or bad."""
+        last = self._last
+        if last is not None and last.decode_lines is not None:
+            dialogs = last.decode_lines(block)
+            if dialogs is not None and len(dialogs) == count:
+                self.shapes[last.name] += count
+                return Chunk(first, [], dialogs, is_surely_harmless(block))
+        try:
+            values = _decode_lines(block)
+        except (ValueError, RecursionError):
+            return None
+        return Chunk(first, values, None, is_surely_harmless(block)) if len(values) == count else None
+
+    def _read_line(self, line: bytes, number: int) -> list[Any]:
+        """The value of a line; nothing if it is empty or bad, which is reported."""
+        try:
+            return [parse_line(line)]
+        except BadRow as problem:
+            bare = line.strip().removesuffix(b",")
+            if not bare:
+                return []
+            if bare == line.strip() or not self._mended(bare):
+                self._report(f"line {number}: {problem}")
+                return []
+            return [parse_line(bare)]
 
     def _mended(self, line: bytes) -> bool:
         """Is it JSON once the comma behind it is gone?"""
@@ -188,7 +236,7 @@ class Rows:
         self.repaired += 1
         return True
 
-    def _read_stream(self, file: BinaryIO) -> Iterator[tuple[int, Any]]:
+    def _read_stream(self, file: BinaryIO) -> Iterator[Chunk]:
         number = 0
         stream = JsonStream(file)
         try:
@@ -196,7 +244,7 @@ class Rows:
                 number += 1
                 value = stream.value()
                 self.bytes_read = stream.bytes_read
-                yield number, value
+                yield Chunk(number, [value])
         except DamagedJson as damage:
             self._report(f"item {max(1, number)}: {damage}; nothing behind it was read")
 
@@ -228,6 +276,7 @@ class Rows:
 
 
 _decode = msgspec.json.Decoder().decode
+_decode_lines = msgspec.json.Decoder().decode_lines
 
 
 def parse_line(line: bytes) -> Any:

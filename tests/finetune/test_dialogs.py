@@ -238,9 +238,9 @@ def test_ready_made_dialogs() -> None:
         ("assistant", "a"),
     ]
     rest = [("user", "r"), ("assistant", ""), ("assistant", "b"), ("user", "last")]
-    builder.add_dialog(Dialog([Turn(*turn) for turn in [*answered, *rest]], "key"))
-    builder.add_dialog(Dialog([Turn("system", "only")], "other"))
-    builder.add_dialog(Dialog([Turn("user", "q"), Turn("assistant", "no", 0), Turn("assistant", "yes")], "k"))
+    builder.add_dialogs([Dialog([Turn(*turn) for turn in [*answered, *rest]], "key")])
+    builder.add_dialogs([Dialog([Turn("system", "only")], "other")])
+    builder.add_dialogs([Dialog([Turn("user", "q"), Turn("assistant", "no", 0), Turn("assistant", "yes")], "k")])
     assert [row.conversation for row in rows] == ["key", "k"]
     assert [turn.content for turn in rows[0].messages] == ["be\nbrief", "q\nq2", "a", "r", "b"]
     assert [(turn.content, turn.weight) for turn in rows[1].messages] == [("q", 1), ("no", 0), ("yes", 1)]
@@ -248,7 +248,7 @@ def test_ready_made_dialogs() -> None:
     assert builder.messages_read == builder.messages_used + builder.dropped.total()
 
     builder = DialogBuilder(PrepareConfig(join_messages=False), (), rows.append)
-    builder.add_dialog(Dialog([Turn(*turn) for turn in answered], "apart"))
+    builder.add_dialogs([Dialog([Turn(*turn) for turn in answered], "apart")])
     assert [turn.content for turn in rows[2].messages] == ["be\nbrief", "q", "q2", "a"]
 
 
