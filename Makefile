@@ -7,6 +7,7 @@
 
 PYTHON ?= python3
 VENV   := .venv
+BENCHMARKS := startup telegram data cleaning log_pane app_load
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 WANTED := pyproject.toml constraints.txt
@@ -36,7 +37,8 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev
-	for name in startup telegram data cleaning log_pane app_load; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@missed=; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || missed="$$missed $$name"; done; \
+	test -z "$$missed" || { echo "missed or failed:$$missed"; exit 1; }
 
 clean:
 	rm -rf $(VENV) $(VOICE) .venv-vllm build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -52,7 +52,7 @@ def write_jsonl(path: Path, megabytes: float, kind: str) -> None:
 
 def prepare(source: Path, folder: Path, **config: object) -> list[str]:
     parameters = folder / f"{'-'.join(config) or 'plain'}.json"
-    parameters.write_text(json.dumps(config))
+    parameters.write_text(json.dumps({"processes": 1, **config}))
     output = folder / "out.jsonl"
     return [
         sys.executable, "-m", "finetune.prepare_dataset", str(source), str(output), "--config", str(parameters)

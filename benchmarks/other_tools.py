@@ -10,7 +10,6 @@ does by default, chatpack with its merging of consecutive messages. Ends with 1 
 from __future__ import annotations
 
 import argparse
-import random
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ import venv
 from pathlib import Path
 
 from benchmarks.data import medians, prepare
-from benchmarks.telegram import write_messages
+from benchmarks.telegram import write_single_chat
 from benchmarks.terminal import report
 
 GOALS = {"chatpack": 2.0, "tg-parser": 15.0}
@@ -29,13 +28,6 @@ with open(sys.argv[2], "w") as out:
     for message in chatpack.parse_telegram(sys.argv[1], merge=True):
         out.write(json.dumps({"sender": message.sender, "content": message.content}, ensure_ascii=False) + "\\n")
 """
-
-
-def write_single_chat(path: Path, megabytes: float) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.write('{\n "name": "Peer",\n "type": "personal_chat",\n "id": 200,\n "messages": [')
-        write_messages(file, random.Random(7), megabytes * 1e6, "user200", 0)
-        file.write("\n ]\n}\n")
 
 
 def main() -> int:

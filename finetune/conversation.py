@@ -32,11 +32,17 @@ class Conversation:
 
     def close_turn(self, joined: bool) -> None:
         """What is being said becomes one turn, or a turn of each of its messages."""
-        if not self.is_answer:
-            self.last_question = (len(self.turns), self.messages)
-        role = "assistant" if self.is_answer else "user"
-        self.turns += [Turn(role, text) for text in (["\n".join(self.parts)] if joined else self.parts)]
-        self.messages += len(self.parts)
+        parts, turns = self.parts, self.turns
+        if self.is_answer:
+            role = "assistant"
+        else:
+            role = "user"
+            self.last_question = (len(turns), self.messages)
+        if not joined:
+            turns += [Turn(role, text) for text in parts]
+        else:
+            turns.append(Turn(role, parts[0] if len(parts) == 1 else "\n".join(parts)))
+        self.messages += len(parts)
         self.closed_turns += 1
         self.parts, self.said = [], []
 
@@ -46,10 +52,9 @@ class Conversation:
         Returns how many messages that leaves out.
         """
         over = len(self.parts) - most
-        if over > 0:
-            kept = slice(None, most) if self.is_answer else slice(over, None)
-            self.parts, self.said = self.parts[kept], self.said[kept]
-        return max(0, over)
+        kept = slice(None, most) if self.is_answer else slice(over, None)
+        self.parts, self.said = self.parts[kept], self.said[kept]
+        return over
 
     def take_turns(self, up_to_last_question: bool = False) -> tuple[list[Turn], int]:
         """(turns, their messages), which are no longer here: all, or those before the last question."""

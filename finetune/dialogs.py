@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from engines.config import PrepareConfig
 from finetune.conversation import Conversation
@@ -109,6 +110,7 @@ class DialogBuilder:
         self.messages_read += len(messages)
         dropped, owner_ids, gap, last_time = self.dropped, self.owner_ids, self.gap_seconds, self._last_time
         threads, most, now = self._threads, self.max_turn_messages, self._now
+        longest, names_speakers, drops_forwards = self.max_characters, self._names_speakers, self.drops_forwards
         for message in messages:
             if type(message) is not Message:
                 dropped["service" if isinstance(message, Service) else "unsupported"] += 1
@@ -121,10 +123,12 @@ class DialogBuilder:
                 dropped[message.media()] += 1
                 continue
             is_owner = message.author_id in owner_ids
-            if (is_owner or self.drops_forwards) and message.is_forward():
+            if (is_owner or drops_forwards) and (
+                message.forwarded_from is not UNSET or message.saved_from is not UNSET
+            ):  # what is_forward tells, without a call
                 dropped["forwarded_by_owner" if is_owner else "forwarded"] += 1
                 continue
-            if len(text) > self.max_characters and not (text := self._shorten(text)):
+            if len(text) > longest and not (text := self._shorten(text)):
                 continue
             time = message.time or message.time_of_date() or last_time
             if threads is not None:
@@ -134,7 +138,7 @@ class DialogBuilder:
                 self.sessions += 1
                 now = self._now = Conversation(time)
             last_time = time
-            if self._names_speakers and not is_owner:
+            if names_speakers and not is_owner:
                 text = f"{speaker_name(message.author)}: {text}"
             parts = now.parts
             if is_owner is now.is_answer and parts and len(parts) < most:
@@ -286,10 +290,10 @@ class DialogBuilder:
             return False
         now.is_answer = is_answer
         now.parts.append(text)
-        over = now.trim_turn(self.max_turn_messages)
-        if over:
-            self.dropped["endless_turn"] += over
-        return not (over and is_answer)
+        if len(now.parts) <= self.max_turn_messages:
+            return True
+        self.dropped["endless_turn"] += now.trim_turn(self.max_turn_messages)
+        return not is_answer
 
     def _close_turn(self, now: Conversation) -> None:
         now.close_turn(self.joins)
@@ -319,8 +323,14 @@ class DialogBuilder:
             if messages:
                 self.dropped["short_dialog"] += messages
             return
+        asked = said = 0
         for turn in turns:
-            self.characters[turn.role] += len(turn.content)
+            if turn.role == "user":
+                asked += len(turn.content)
+            else:
+                said += len(turn.content)
+        self.characters["user"] += asked
+        self.characters["assistant"] += said
         self.dialogs += 1
         self.turns += len(turns)
         self.days[now.began // DAY] += 1

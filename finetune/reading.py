@@ -19,7 +19,6 @@ from finetune.formats.owner import Owner, find_owner
 from finetune.formats.records import RecordBatch, RowFormat, Rows
 from finetune.formats.telegram import Export
 from finetune.formats.whatsapp import WhatsApp
-from finetune.helpers import Helpers, parts_of, wanted_processes
 from finetune.refine import Refiner
 from finetune.row_file import Progress, RowFile
 
@@ -98,6 +97,10 @@ class Reading:
 
     def _read_together(self, export: Export, rows: RowFile) -> bool:
         """Read an export in several processes, if it is large or was asked for. False: it was not read."""
+        if self.config.processes == 1:
+            return False
+        from finetune.helpers import Helpers, parts_of, wanted_processes  # takes time that small files need not pay
+
         count = wanted_processes(self.config, export, self.refiner)
         parts = parts_of(export, count, self.config, self.builder) if count > 1 else []
         if len(parts) < 2:
