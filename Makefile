@@ -13,10 +13,14 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c co
 WANTED := pyproject.toml constraints.txt
 VOICE  := .venv-tts
 
-.PHONY: demo run test test-serving check bench clean
+.PHONY: demo demo-voice run test test-serving check bench clean
 
 demo: $(VENV)/.llm
 	$(BIN)/ftui demo
+
+# The voice pipeline, offline and without a GPU: the model is tiny and random, the voice says noise.
+demo-voice: $(VOICE)/.tts
+	$(VOICE)/bin/ftui tts demo
 
 run: $(VENV)/.llm
 	$(BIN)/ftui

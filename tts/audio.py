@@ -145,8 +145,11 @@ def _cut_off(head: bytes, size: int) -> str:
 
 
 def read(path: Path) -> Samples:
-    """A whole recording. Raises UserError for what is empty or no audio."""
-    return np.concatenate([block.audio for block in Recording(path).blocks()])
+    """A whole recording. Raises UserError for what is not there, empty or no audio."""
+    try:
+        return np.concatenate([block.audio for block in Recording(path).blocks()])
+    except OSError as error:
+        raise UserError("not_found", f"{path.name} cannot be opened: {error.strerror}", "Import it again.") from None
 
 
 def write(path: Path, audio: Samples) -> None:

@@ -64,10 +64,10 @@ class Transcription:
         )  # fmt: skip
         emit("phase", name="transcribe", text=f"Writing down {len(todo)} samples")
         emit("progress", done=0, total=len(todo), unit="samples")
-        for first in range(0, len(todo), self.config.batch_size):
+        for first in range(0, len(todo), self.config.decode_batch):
             if stop_requested():
                 break
-            self._batch(whisper, todo[first : first + self.config.batch_size])
+            self._batch(whisper, todo[first : first + self.config.decode_batch])
             emit("progress", done=self.done, total=len(todo), unit="samples")
         return whisper.language or ""
 

@@ -77,9 +77,9 @@ class TranscribeConfig(JobConfig):
     language: Annotated[
         str, Field(title="Language", pattern=r"^(auto|[a-z]{2,3})$", description="Of the speech: auto, or ru, en, de …")
     ] = "auto"
-    batch_size: Annotated[
+    decode_batch: Annotated[  # not batch_size: tts_config.json holds the training's parameters too
         int,
-        Field(title="Batch size", ge=1, le=64, json_schema_extra=unit("clips"), description="Clips decoded at once"),
+        Field(title="Decode batch", ge=1, le=64, json_schema_extra=unit("clips"), description="Clips decoded at once"),
     ] = 8
     beam_size: Annotated[
         int, Field(title="Beams", ge=1, le=10, description="More find better words, a little slower")

@@ -64,7 +64,7 @@ def test_only_what_is_new_and_never_what_was_edited(tts: TTSEngine, whisper_fold
 
 def test_killed_it_has_lost_nothing_and_goes_on(tts: TTSEngine, whisper_folder: Path) -> None:
     fill(tts, 12)
-    run = tts.transcribe(settings(whisper_folder, batch_size=1))
+    run = tts.transcribe(settings(whisper_folder, decode_batch=1))
     while sum(bool(sample.transcript) for sample in tts.samples.list()) < 2:
         assert tts.runs.wait(run, 0).active
         time.sleep(0.02)
