@@ -38,9 +38,15 @@ def batches(lengths: list[int]) -> Iterator[list[int]]:
 
 
 def encode(codec: Any, sounds: list[Any]) -> list[Codes]:
-    """The codes of several clips at once, each [T][16] with T = samples / 1920, rounded up."""
-    found = codec.encode(sounds, sr=SAMPLE_RATE).audio_codes
-    return [codes[: -(-len(sound) // FRAME_SAMPLES)].cpu().tolist() for codes, sound in zip(found, sounds, strict=True)]
+    """The codes of several clips at once, each [T][16] with T = samples / 1920, rounded up.
+
+    Each is filled up with silence to whole frames: else the codec pads the longest of a batch inside, layer by layer,
+    and the codes of its last frame depend on what it is batched with.
+    """
+    import numpy
+
+    whole = [numpy.pad(sound, (0, -len(sound) % FRAME_SAMPLES)) for sound in sounds]
+    return [codes.cpu().tolist() for codes in codec.encode(whole, sr=SAMPLE_RATE).audio_codes]
 
 
 class CodeFile:
