@@ -20,20 +20,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engines import statefiles
 from engines.config import GenerateConfig, load
 from engines.errors import UserError
 from engines.events import emit
 from engines.run_protocol import run_script
 from finetune.dialogs import Row, Turn
 from finetune.plain_text import harmless
-from finetune.prepare_dataset import check_output, report_path, run_job
+from finetune.prepare_dataset import check_output, run_job
 from finetune.project import SOURCES
 from finetune.project.context import Context
 from finetune.project.pair import Pair
 from finetune.project.questions import language_of
 from finetune.project.selection import Selection
 from finetune.project.variants import Writer, can_be_extended
+from finetune.publish import publish
 from finetune.row_file import Progress, RowFile
 
 MEMORY = ".generated"
@@ -173,15 +173,14 @@ def generate(project: Path, output: Path, config: GenerateConfig, memory: Path) 
     with RowFile(output) as rows:
         writer = generation.writer() if config.endpoint else None  # before the work: the key may be missing
         generation.write(rows, generation.pairs(), writer)
-        rows.make_durable()
+        rows.flush()
         report = {
             **generation.figures(),
             "endpoint": writer.figures() if writer else None,
             "config": config.model_dump(),
             "output_sha256": rows.sha256.hexdigest(),
         }
-        statefiles.write_json(report_path(output), report)
-        rows.finish()
+        publish(rows, report)
     return report
 
 

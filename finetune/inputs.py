@@ -9,25 +9,33 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from engines import statefiles
 from engines.config import HUB_NAME
 from engines.errors import UserError
 from engines.events import emit
+from finetune.formats.table import PARQUET_MARK
 
 ZIP_MARK = b"PK\x03\x04"
 LARGEST_MEMBERS = 100_000
 LARGEST_RATIO = 1000  # what text seldom reaches and a zip bomb exceeds
 BLOCK = 1 << 20
 
-Input = tuple[str, Path]  # what it is called, where it is to be read
+
+class Input(NamedTuple):
+    """What a file is called, where it is to be read, and its whole size in bytes; perhaps only its beginning is there."""
+
+    name: str
+    path: Path
+    size: int
 
 
 @contextmanager
-def opened(source: str, output: Path, hub_split: str) -> Iterator[list[Input]]:
+def opened(source: str, output: Path, hub_split: str, looked_at: int | None = None) -> Iterator[list[Input]]:
     """The files of `source`. What is unpacked or fetched lies in a private folder beside `output` while this is open.
 
+    looked_at: bytes of each member of an archive that will be looked at; None: all.
     Raises UserError, OSError.
     """
     path = Path(source)
@@ -35,18 +43,19 @@ def opened(source: str, output: Path, hub_split: str) -> Iterator[list[Input]]:
     try:
         if path.is_dir():
             own = (output.resolve(), output.with_name(f"{output.stem}.report.json").resolve())
-            files = [(name, file) for name, file in files_of_folder(path) if file.resolve() not in own]
+            files = [found for found in files_of_folder(path) if found.path.resolve() not in own]
             if not files:
                 raise UserError("bad_input", f"the folder {path.name} holds no files", "Choose another folder.")
             yield files
         elif not path.exists() and HUB_NAME.fullmatch(source):
             statefiles.make_private_dir(scratch)
-            yield [(source, fetch(source, hub_split, scratch))]
+            fetched = fetch(source, hub_split, scratch)
+            yield [Input(source, fetched, fetched.stat().st_size)]
         elif is_zip(path):
             statefiles.make_private_dir(scratch)
-            yield unpack(path, scratch)
+            yield unpack(path, scratch, looked_at)
         else:
-            yield [(path.name, path)]
+            yield [Input(path.name, path, path.stat().st_size)]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -57,8 +66,9 @@ def files_of_folder(folder: Path) -> Iterator[Input]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place) / name
-            if not name.startswith(".") and stat.S_ISREG(path.lstat().st_mode) and path.stat().st_size:
-                yield str(path.relative_to(folder)), path
+            status = path.lstat()
+            if not name.startswith(".") and stat.S_ISREG(status.st_mode) and status.st_size:
+                yield Input(str(path.relative_to(folder)), path, status.st_size)
 
 
 def is_zip(path: Path) -> bool:
@@ -66,8 +76,11 @@ def is_zip(path: Path) -> bool:
         return file.read(len(ZIP_MARK)) == ZIP_MARK
 
 
-def unpack(archive: Path, scratch: Path) -> list[Input]:
+def unpack(archive: Path, scratch: Path, looked_at: int | None = None) -> list[Input]:
     """The members of a zip archive as files whose names are numbers: a member's own name leads nowhere.
+
+    Of a member that is larger than `looked_at` the beginning and some more is unpacked; of Parquet all, which has its
+    index at the end.
 
     Raises UserError for an archive that is damaged, locked or larger than the disk, or that swells beyond reason.
     """
@@ -85,16 +98,20 @@ def unpack(archive: Path, scratch: Path) -> list[Input]:
                 path = scratch / f"{number}"
                 limit = min(room, max(member.compress_size, 1024) * LARGEST_RATIO)
                 with opened_archive.open(member) as packed, statefiles.open_private(path) as file:
-                    room -= _copy(packed, file, limit, archive)
-                files.append((member.filename, path))
+                    room -= _copy(packed, file, limit, archive, looked_at)
+                files.append(Input(member.filename, path, member.file_size))
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
         raise _refusal(archive, f"cannot be unpacked: {error}") from None
     return files
 
 
-def _copy(packed: IO[bytes], file: IO[bytes], limit: int, archive: Path) -> int:
+def _copy(packed: IO[bytes], file: IO[bytes], limit: int, archive: Path, looked_at: int | None) -> int:
     written = 0
     while block := packed.read(BLOCK):
+        if not written and block.startswith(PARQUET_MARK):
+            looked_at = None
+        if looked_at is not None and written > looked_at:
+            break
         written += len(block)
         if written > limit:
             raise _refusal(archive, "is larger, unpacked, than the disk has room for or than text can be")

@@ -9,16 +9,18 @@ then those of the sample, and `share` tells how much of the source that is.
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from engines import statefiles
 from engines.config import PrepareConfig
 from engines.run_protocol import run_script
 from finetune import inputs
 from finetune.dialogs import Row
+from finetune.formats.table import PARQUET_MARK, parquet_records, parquet_rows
 from finetune.prepare_dataset import read_config, run_job
 from finetune.reading import Reading
 from finetune.refine import Refiner
@@ -68,17 +70,17 @@ def inspect(source: str, config: PrepareConfig) -> dict[str, Any]:
     """Raises UserError for what cannot be read at all."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        with inputs.opened(source, scratch / "inspected.jsonl", config.hub_split) as files:
-            total = sum(file.stat().st_size for _, file in files)
+        with inputs.opened(source, scratch / "inspected.jsonl", config.hub_split, SAMPLE_BYTES) as files:
+            total = sum(file.size for file in files)
             chosen = files[:SAMPLED_FILES]
             look = Look()
             refiner = Refiner(config, look)
             reading = Reading(config, refiner, Progress(total))
-            read = 0
-            for number, (name, file) in enumerate(chosen):
-                part = beginning(file, scratch / f"part-{number}", SAMPLE_BYTES // len(chosen))
-                read += part.stat().st_size
-                reading.read(part, name, f"{number}:", one_of_many=len(files) > 1)
+            read = 0.0
+            for number, file in enumerate(chosen):
+                part, share = beginning(file, scratch / f"part-{number}", SAMPLE_BYTES // len(chosen))
+                read += share * file.size
+                reading.read(part, file.name, f"{number}:", one_of_many=len(files) > 1)
             sampled = read < total
             if not sampled:
                 reading.check_not_empty(Path(source).name, refiner.left_out)
@@ -100,15 +102,32 @@ def inspect(source: str, config: PrepareConfig) -> dict[str, Any]:
             }
 
 
-def beginning(file: Path, target: Path, size: int) -> Path:
-    """The file itself, or its first `size` bytes as a private file: whole lines, where there are lines."""
-    if file.stat().st_size <= size:
-        return file
-    with open(file, "rb") as whole, statefiles.open_private(target) as part:
+def beginning(file: inputs.Input, target: Path, size: int) -> tuple[Path, float]:
+    """The file itself, or its first `size` bytes as a private file: whole lines, where there are lines.
+
+    Also returns which share of the file that is. Of Parquet come the first records, as JSON.
+    """
+    if file.size <= size:
+        return file.path, 1.0
+    with open(file.path, "rb") as whole, statefiles.open_private(target) as part:
         head = whole.read(size)
-        end = head.rfind(b"\n") + 1
-        part.write(head[: end or size])
-    return target
+        if head.startswith(PARQUET_MARK):
+            return target, _first_records(file.path, part, size)
+        end = head.rfind(b"\n") + 1 or size
+        part.write(head[:end])
+    return target, end / file.size
+
+
+def _first_records(path: Path, part: IO[bytes], size: int) -> float:
+    """Write records of a Parquet file until they are `size` bytes; returns their share of all."""
+    written = count = 0
+    for record in parquet_records(path):
+        line = json.dumps(record, default=str).encode() + b"\n"
+        part.write(line)
+        written, count = written + len(line), count + 1
+        if written >= size:
+            break
+    return count / max(1, count, parquet_rows(path))
 
 
 def main() -> None:

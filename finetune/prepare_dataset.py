@@ -22,12 +22,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engines import statefiles
 from engines.config import PrepareConfig, load
 from engines.errors import UserError
 from engines.events import emit
 from engines.run_protocol import run_script, write_result
 from finetune import inputs, split_files
+from finetune.publish import publish, report_path
 from finetune.reading import Reading
 from finetune.refine import Refiner
 from finetune.row_file import Progress, RowFile, Stopped
@@ -39,28 +39,28 @@ def prepare(source: str, output: Path, config: PrepareConfig) -> Report:
     """Write `output`, its split and its report; returns the report. Raises UserError, OSError, Stopped."""
     check_output(Path(source), output)
     with inputs.opened(source, output, config.hub_split) as files, RowFile(output) as rows:
-        progress = Progress(sum(file.stat().st_size for _, file in files))
+        progress = Progress(sum(file.size for file in files))
         refiner = Refiner(config, rows.write, rows.write_all)
         reading = Reading(config, refiner, progress, rows)
         many = len(files) > 1
-        for number, (name, file) in enumerate(files):
-            reading.read(file, name, f"{number}:" if many else "", one_of_many=many)
+        for number, (name, path, _) in enumerate(files):
+            reading.read(path, name, f"{number}:" if many else "", one_of_many=many)
         emit("progress", done=progress.total, total=progress.total, unit="bytes")
         reading.check_not_empty(Path(source).name, refiner.left_out)
         if not refiner.written:
             raise nothing_left(refiner)
-        rows.make_durable()
-        report = {
-            "source": Path(source).name,
-            "bytes": progress.total,
-            **reading.figures(),
-            **refiner.figures(),
-            "split": split_files.write(rows.temporary, output, config.split, config.split_seed),
-            "config": config.model_dump(),
-            "output_sha256": rows.sha256.hexdigest(),
-        }
-        statefiles.write_json(report_path(output), report)
-        rows.finish()
+        rows.flush()
+        with split_files.parts_of(rows.temporary, output, config.split, config.split_seed) as (split, made):
+            report = {
+                "source": Path(source).name,
+                "bytes": progress.total,
+                **reading.figures(),
+                **refiner.figures(),
+                "split": split,
+                "config": config.model_dump(),
+                "output_sha256": rows.sha256.hexdigest(),
+            }
+            publish(rows, report, made)
     return report
 
 
@@ -80,10 +80,6 @@ def check_output(source: Path, output: Path) -> None:
             raise UserError("usage", f"{path} is a folder", "Name a file for the dataset.")
         if path.exists() and source.exists() and path.samefile(source):
             raise UserError("usage", f"{path.name} is the file to be read", "Give the dataset another name.")
-
-
-def report_path(output: Path) -> Path:
-    return output.with_name(f"{output.stem}.report.json")
 
 
 def read_config(path: Path | None) -> PrepareConfig:

@@ -7,8 +7,10 @@ is prepared again after some more chats keeps the others where they were.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ import msgspec
 
 from engines import statefiles
 from engines.errors import UserError
+
+Made = list[tuple[Path, Path]]  # temporary file, place
 
 
 class Key(msgspec.Struct):
@@ -51,17 +55,43 @@ def place(name: str, seed: int = 0) -> bytes:
     return hashlib.blake2b(salted.encode(), digest_size=8).digest()
 
 
-def write(source: Path, dataset: Path, part: float, seed: int) -> dict[str, Any] | None:
-    """Write the parts of the rows in `source` beside `dataset`; labels keep their shares in both.
+@contextmanager
+def parts_of(source: Path, dataset: Path, part: float, seed: int) -> Iterator[tuple[dict[str, Any] | None, Made]]:
+    """The parts of the rows in `source` as temporary files beside `dataset`; labels keep their shares in both.
 
-    Returns the rows of each part, None if no split is wanted: then older parts are removed.
-    Raises UserError where there is only one conversation.
+    Gives the rows of each part, None if no split is wanted, and (temporary file, place) of each. What is not put in
+    its place meanwhile is gone then. Raises UserError where there is only one conversation.
     """
-    paths = part_paths(dataset)
     if not part:
-        for path in paths:
-            path.unlink(missing_ok=True)
-        return None
+        yield None, []
+        return
+    chosen = choose(source, part, seed)
+    made = [(place.with_name(f".{place.name}.tmp"), place) for place in part_paths(dataset)]
+    try:
+        yield _write(source, chosen, made), made
+    finally:
+        for temporary, _ in made:
+            temporary.unlink(missing_ok=True)
+
+
+def _write(source: Path, chosen: set[str], made: Made) -> dict[str, Any]:
+    rows = [0, 0]
+    (train_path, _), (eval_path, _) = made
+    with statefiles.open_private(train_path) as train, statefiles.open_private(eval_path) as evaluation:
+        parts = (train, evaluation)
+        with open(source, "rb") as file:
+            for line in file:
+                side = _key(line).conversation in chosen
+                parts[side].write(line)
+                rows[side] += 1
+        for part in parts:
+            part.flush()
+            os.fsync(part.fileno())
+    return {"train": rows[0], "eval": rows[1], "conversations_held_out": len(chosen)}
+
+
+def choose(source: Path, part: float, seed: int) -> set[str]:
+    """The conversations of the rows in `source` that are held out, of every label its share."""
     by_label: dict[str, set[str]] = defaultdict(set)
     with open(source, "rb") as file:
         for line in file:
@@ -76,23 +106,4 @@ def write(source: Path, dataset: Path, part: float, seed: int) -> dict[str, Any]
     for names in by_label.values():
         share = part if part < 1 else part / total
         chosen |= held_out(names, share if len(by_label) > 1 else part, seed)
-    return _write_parts(source, paths, chosen)
-
-
-def _write_parts(source: Path, paths: tuple[Path, Path], chosen: set[str]) -> dict[str, Any]:
-    temporary = [path.with_name(f".{path.name}.tmp") for path in paths]
-    rows = [0, 0]
-    try:
-        with statefiles.open_private(temporary[0]) as train, statefiles.open_private(temporary[1]) as evaluation:
-            parts = (train, evaluation)
-            with open(source, "rb") as file:
-                for line in file:
-                    side = _key(line).conversation in chosen
-                    parts[side].write(line)
-                    rows[side] += 1
-        for made, path in zip(temporary, paths, strict=True):
-            made.rename(path)
-    finally:
-        for made in temporary:
-            made.unlink(missing_ok=True)
-    return {"train": rows[0], "eval": rows[1], "conversations_held_out": len(chosen)}
+    return chosen

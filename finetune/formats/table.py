@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from engines.errors import UserError
 
 PARQUET_MARK = b"PAR1"
 DELIMITERS = ",;\t|"
+BATCH = 1000  # rows of Parquet that are decoded together
 LONGEST_FIELD = 32 * 1024 * 1024
 
 
@@ -59,8 +61,21 @@ def csv_records(path: Path, head: bytes) -> Iterator[dict[str, Any]]:
             ) from None
 
 
+def parquet_rows(path: Path) -> int:
+    """How many rows a Parquet file says it has. Raises UserError as `parquet_records`."""
+    with _parquet(path) as file:
+        return int(file.metadata.num_rows)
+
+
 def parquet_records(path: Path) -> Iterator[dict[str, Any]]:
     """Raises UserError where pyarrow is missing or the file is damaged."""
+    with _parquet(path) as file:
+        for batch in file.iter_batches(batch_size=BATCH):
+            yield from batch.to_pylist()
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Any]:
     try:
         from pyarrow import ArrowInvalid, parquet
     except ImportError:
@@ -71,7 +86,6 @@ def parquet_records(path: Path) -> Iterator[dict[str, Any]]:
         ) from None
     try:
         with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1000):
-                yield from batch.to_pylist()
+            yield file
     except (ArrowInvalid, OSError) as error:
         raise UserError("bad_input", f"{path.name}: {str(error)[:120]}", "Fetch or write the file again.") from None

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,27 @@ def test_inspect_reads_the_beginning_of_a_large_file(tmp_path: Path) -> None:
     assert time.monotonic() - began < 10  # of which most is the start of two processes
     assert found["sampled"] and 0 < found["share"] < 0.05 and found["bytes"] == source.stat().st_size
     assert found["problems"] == ["line 1: instruction is a number, expected a text"]
+
+
+def test_inspect_unpacks_and_decodes_only_a_sample(tmp_path: Path) -> None:
+    row = {"instruction": "q" * 200, "output": "a" * 800}
+    archive = tmp_path / "large.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
+        for name in ("one.jsonl", "two.jsonl"):
+            packed.writestr(name, (json.dumps(row) + "\n") * 30_000)
+    found = told(tmp_path / "home", "data", "inspect", archive)
+    assert found["sampled"] and 0.05 < found["share"] < 0.15 and found["bytes"] > 60_000_000
+    assert found["problems"] == [] and found["files"]["read"] == 2
+
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow comes with the training packages")
+    from pyarrow import parquet
+
+    table = pyarrow.table({"instruction": [f"{n} {'q' * 200}" for n in range(30_000)], "output": ["a" * 800] * 30_000})
+    parquet.write_table(
+        table, tmp_path / "large.parquet", compression="none", use_dictionary=False, row_group_size=1000
+    )
+    found = told(tmp_path / "home", "data", "inspect", tmp_path / "large.parquet")
+    assert found["sampled"] and 0.1 < found["share"] < 0.4 and found["dialogs"] == round(found["share"] * 30_000)
 
 
 def test_inspect_refuses_in_words(tmp_path: Path) -> None:
