@@ -24,7 +24,7 @@ BLOCK = 1 << 20
 
 
 class Input(NamedTuple):
-    """What a file is called, where it is to be read, and its whole size in bytes; perhaps only its beginning is there."""
+    """What a file is called, where it is to be read, and its size in bytes, of which perhaps not all is there."""
 
     name: str
     path: Path
