@@ -147,8 +147,13 @@ class LLMEngine:
         self.environments.require("llm")
         return warnings
 
-    def train(self, dataset: Dataset, config: TrainConfig, *, name: str | None = None) -> Run:
-        """Start (or queue, if the device is busy) the training of a new adapter."""
+    def train(
+        self, dataset: Dataset, config: TrainConfig, *, name: str | None = None, part_of: dict[str, Any] | None = None
+    ) -> Run:
+        """Start (or queue, if the device is busy) the training of a new adapter.
+
+        part_of: what the training is a step of, such as a sweep; noted in its spec.
+        """
         self.check(dataset, config)
         wanted = name or f"{name_from(dataset.name)}-{time.strftime('%Y%m%d-%H%M')}"
         full = config.method == "full"
@@ -164,7 +169,8 @@ class LLMEngine:
             adapter = f"{adapter}-2"
         device = devices.resolve(config.device)
         model = self.models.resolve(config.base_model, device)
-        statefiles.write_json(self.workspace.training_config, config.model_dump())
+        if part_of is None:
+            statefiles.write_json(self.workspace.training_config, config.model_dump())
         argv = [
             str(self.environments.require("llm")), "-m", "finetune.train",
             "--dataset", str(dataset.path), "--model", model, "--checkpoints", "{run}/checkpoints",
@@ -174,6 +180,7 @@ class LLMEngine:
             "train", adapter, argv,
             device=device, config=config.model_copy(update={"device": device}).model_dump(),
             env=self._training_variables(config), adapter=adapter, dataset=dataset.name, base_model=model,
+            **({"part_of": part_of} if part_of else {}),
         )  # fmt: skip
         self.runs.start(run)
         return run

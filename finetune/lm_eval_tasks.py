@@ -52,7 +52,7 @@ def run(systems: Systems, config: EvaluateConfig) -> list[dict[str, Any]]:
             try:
                 found[who] = simple_evaluate(
                     wrapped, tasks=list(config.tasks), task_manager=manager, limit=config.tasks_limit or None,
-                    bootstrap_iters=0, log_samples=False,
+                    bootstrap_iters=config.resamples, log_samples=False,
                 )  # fmt: skip
             except (KeyError, ValueError, OSError, ConnectionError) as error:
                 first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

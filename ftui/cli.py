@@ -32,11 +32,12 @@ cli = App(
     help_format="plaintext",
     default_parameter=Parameter(negative_iterable=()),
 )
-cli.command("ftui.commands.generate:llm", name="llm")
 cli.command("ftui.commands.voice_demo:tts", name="tts")
+cli.command("ftui.commands.sweeps:llm", name="llm")
 cli.command("ftui.commands.adapters:adapters", name="adapters")
 cli.command("ftui.commands.serve_llm:serve_llm", name="serve-llm")
 cli.command("ftui.commands.runs:runs", name="runs")
+cli.command("ftui.commands.sweeps:sweeps", name="sweeps")
 cli.command("ftui.commands.data:data", name="data")
 cli.command("ftui.commands.machine:doctor", name="doctor")
 cli.command("ftui.commands.machine:setup", name="setup")

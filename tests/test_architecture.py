@@ -27,7 +27,14 @@ def test_the_command_line_does_not_import_textual() -> None:
 
 
 def test_the_engines_import_nothing_of_ours_but_themselves() -> None:
-    loaded = imported_by("engines.llm", "engines.setup_environment", "engines.follow", "engines.progress")
+    loaded = imported_by(
+        "engines.llm",
+        "engines.sweeps",
+        "engines.evaluation",
+        "engines.setup_environment",
+        "engines.follow",
+        "engines.progress",
+    )
     assert not loaded & (HEAVY | {"ftui", "finetune", "tts", "textual"})
 
 

@@ -14,6 +14,7 @@ from engines.config.job import Config, JobConfig, build, explain, load
 from engines.config.prepare import PrepareConfig
 from engines.config.samples import SampleConfig, TranscribeConfig
 from engines.config.serve import ServeConfig
+from engines.config.sweep import SweepConfig
 from engines.config.train import DEFAULT_GPU_MODEL, EMBEDDED_FOLDER, EMBEDDED_MODEL, PRESETS, TrainConfig, preset
 from engines.config.voice import DEFAULT_VOICE_MODEL, TINY_VOICE_MODEL, VoiceConfig
 
@@ -34,6 +35,7 @@ __all__ = [
     "PrepareConfig",
     "SampleConfig",
     "ServeConfig",
+    "SweepConfig",
     "TrainConfig",
     "TranscribeConfig",
     "VoiceConfig",

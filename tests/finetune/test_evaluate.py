@@ -235,6 +235,34 @@ def test_benchmarks_without_lm_eval_say_how_to_get_it(here: LLMEngine, monkeypat
     assert missing.value.code == "not_ready" and "pip install lm-eval" in missing.value.next_step
 
 
+def test_benchmarks_of_ones_own_where_lm_eval_is_installed(here: LLMEngine, tmp_path: Path) -> None:
+    """Needs `pip install lm-eval` in the environment of the tests, which `make test` does not do."""
+    pytest.importorskip("lm_eval")
+    rows = [{"question": f"Is {n} even?", "answer": int(n % 2)} for n in range(12)]
+    (tmp_path / "even.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "even.yaml").write_text(f"""
+task: ftui_even
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {tmp_path / "even.jsonl"}}}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{question}}}}"
+doc_to_choice: ["yes", "no"]
+doc_to_target: answer
+metric_list: [{{metric: acc}}]
+""")
+    run = run_one(
+        here, tasks=["ftui_even"], tasks_folder=str(tmp_path), tasks_limit=8, against=["me-v2"], general=False,
+        fail_if=["tasks.ftui_even.acc >= 0"],
+    )  # fmt: skip
+    entry = set_named(evaluation.report(run), "tasks.ftui_even")
+    assert entry["rows"] == 8 and set(entry["figures"]) == {BASE, "me.v1", "me-v2"}
+    accuracy = entry["figures"][BASE]["acc"]
+    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"] and accuracy["value"] in [n / 8 for n in range(9)]
+    assert entry["figures"]["me.v1"]["acc"] == accuracy
+    assert len(evaluation.report(run)["gate"]["failures"]) == 2
+
+
 def test_the_smallest_held_out_part_of_all_adapters_is_used(here: LLMEngine) -> None:
     """me-v2 held out less: what it was trained on must not be measured."""
     alone = first(run_one(here, general=False, answers=0))
