@@ -32,6 +32,7 @@ def evaluate(
     data = dataset or engine.data_of(adapter)
     also = _sets(engine, config.also)
     _check_conditions(config, also)
+    template = _template(adapters)
     model, device = engine.base_of(adapter, base_model)
     for other in adapters[1:]:
         engine.base_of(other, model)
@@ -39,6 +40,7 @@ def evaluate(
         str(engine.environments.require("llm")), "-m", "finetune.evaluate", "--model", model,
         "--dataset", str(data.path), "--eval-share", str(_eval_share(adapters, data)),
         "--max-length", str(_trained_with(adapter, "max_seq_length")), "--config", "{run}/config.json",
+        "--text-template", template,
     ]  # fmt: skip
     for found in adapters:
         argv += ["--adapter", f"{found.name}={found.path / 'final'}"]
@@ -105,6 +107,17 @@ def _check_conditions(config: EvaluateConfig, also: Iterable[str]) -> None:
 def _trained_with(adapter: Adapter, name: str) -> Any:
     """A parameter of the adapter's training; the default for an adapter that does not tell."""
     return adapter.config.get(name, TrainConfig.model_fields[name].default)
+
+
+def _template(adapters: list[Adapter]) -> str:
+    """The text template that all adapters were trained with. Raises UserError if they differ."""
+    templates = {str(_trained_with(found, "text_template")): found.name for found in adapters}
+    if len(templates) > 1:
+        raise UserError(
+            "conflict", f"{' and '.join(templates.values())} were trained with different text templates",
+            "Evaluate them one by one.",
+        )  # fmt: skip
+    return next(iter(templates))
 
 
 def _eval_share(adapters: list[Adapter], data: Dataset) -> float:

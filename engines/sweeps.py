@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engines import estimate, sweep_space, trials
+from engines import estimate, statefiles, sweep_space, trials
 from engines.datasets import Dataset
 from engines.errors import UserError
 from engines.runs import Run, RunStatus
@@ -53,7 +54,7 @@ class SweepState:
 
 def start(engine: LLMEngine, dataset: Dataset, plan: Plan, *, name: str | None = None) -> Run:
     """Start a sweep on `dataset`. Its adapters are called NAME-t01, NAME-t02 … Raises UserError for what cannot be."""
-    wanted = check_name(name or f"{name_from(dataset.name)}-sweep-{time.strftime('%Y%m%d-%H%M')}", "a sweep")
+    wanted = check_name(name or free_name(engine, dataset), "a sweep")
     if any(adapter.name.startswith(f"{wanted}-t") for adapter in engine.adapters.list()):
         raise UserError("conflict", f"there are adapters {wanted}-t… already", "Choose another name.")
     if any(run.name == wanted and run.status().active for run in engine.runs.list("sweep")):
@@ -63,9 +64,26 @@ def start(engine: LLMEngine, dataset: Dataset, plan: Plan, *, name: str | None =
         sys.executable, "-m", "engines.sweep_job", "--home", str(engine.workspace.home),
         "--dataset", str(dataset.path), "--name", wanted, "--config", "{run}/config.json",
     ]  # fmt: skip
-    run = engine.runs.create("sweep", wanted, argv, config=plan.as_dict(), dataset=dataset.name)
+    places = [os.environ.get("PYTHONPATH"), os.getcwd() if plan.base.loss else None]  # for a loss of the user's own
+    env = {"PYTHONPATH": os.pathsep.join(filter(None, places))} if plan.base.loss else {}
+    run = engine.runs.create("sweep", wanted, argv, config=plan.as_dict(), env=env, dataset=dataset.name)
     engine.runs.start(run)
     return run
+
+
+def free_name(engine: LLMEngine, dataset: Dataset) -> str:
+    """A name for the next sweep on `dataset`: chats-sweep1, chats-sweep2 …"""
+    taken = {run.name for run in engine.runs.list("sweep")}
+    stem = f"{name_from(dataset.name)}-sweep"
+    return next(name for number in range(1, len(taken) + 2) if (name := f"{stem}{number}") not in taken)
+
+
+def space_file(engine: LLMEngine) -> Path:
+    """The workspace's own search space; made from the example where there is none."""
+    path = engine.workspace.folder("finetune") / "sweep_space.yaml"
+    if not path.exists():
+        statefiles.write_bytes(path, example().encode())
+    return path
 
 
 def _hardest(engine: LLMEngine, dataset: Dataset, plan: Plan) -> Any:

@@ -63,14 +63,14 @@ def _internal(number: int) -> str:
     return f"a{number}"
 
 
-def load_systems(source: str, adapters: dict[str, Path], config: EvaluateConfig) -> Systems:
+def load_systems(source: str, adapters: dict[str, Path], config: EvaluateConfig, text_template: str = "") -> Systems:
     """Raises UserError for an adapter that was made for another base."""
     device = base_model.choose_device(config.device)
     precision = base_model.choose_precision(config.precision, device)
     quantization = base_model.choose_quantization(config.quantization, device)
     base_model.set_threads()
     emit("phase", name="load", text=f"loading {source} on {device}, {precision}, quantization {quantization}")
-    tokenizer = base_model.load_tokenizer(source)
+    tokenizer = base_model.load_tokenizer(source, text_template)
     model = base_model.load_model(source, device, precision, quantization)
     for number, folder in enumerate(adapters.values()):
         model = load_adapter(model, folder, _internal(number))
@@ -218,7 +218,7 @@ class Evaluation:
 def evaluate(arguments: argparse.Namespace) -> None:
     config = load(EvaluateConfig, arguments.config)
     lm_eval_tasks.check(config)
-    systems = load_systems(arguments.model, arguments.adapter, config)
+    systems = load_systems(arguments.model, arguments.adapter, config, arguments.text_template)
     evaluation = Evaluation(systems, config, arguments.max_length)
     report: Report = {"model": arguments.model, "adapters": list(systems.adapters), "confidence": config.confidence}
     report["sets"] = [evaluation.measure(chosen) for chosen in wanted_sets(arguments, config, systems.tokenizer)]
@@ -268,6 +268,7 @@ def main() -> None:
     parser.add_argument("--dataset", type=Path, required=True)
     parser.add_argument("--eval-share", type=float, default=0.1, help="as the adapter was trained with")
     parser.add_argument("--max-length", type=int, default=768, help="tokens; longer rows are left out and counted")
+    parser.add_argument("--text-template", default="", help="as the adapter was trained with")
     parser.add_argument("--also", type=named_path, action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--config", type=Path)
     arguments = parser.parse_args()

@@ -184,6 +184,7 @@ ACTIONS = (
     Action("undo", "u", "Undo the last delete, rename or merge", "Undo", LLM, ("adapters",), _undo),
     Action("copy", "y", "Copy the command shown", "Copy", LLM, ("params",), _needs_dataset),
     Action("runs", "t", "All runs", "Runs", LLM, ("run",), _launch),
+    Action("sweeps", "S", "Sweeps: search for good parameters", "Sweeps", LLM, (), _launch),
     Action("machine", "i", "What this machine has", "Machine", LLM, (), _launch),
     Action("zoom", "z", "Zoom the pane", "Zoom", LLM, ("params",)),
     Action("next_pane", "tab", "Next pane"),

@@ -47,6 +47,14 @@ def data(home: Path, words: list[str]) -> str:
     return _join(["ftui", "data", *words], home)
 
 
+def evaluate(home: Path, adapter: str, values: dict[str, Any]) -> str:
+    return _join(["ftui", "llm", "evaluate", adapter, *flags(values)], home)
+
+
+def sweep(home: Path, space: Path, dataset: str, name: str, values: dict[str, Any]) -> str:
+    return _join(["ftui", "llm", "sweep", str(space), "--dataset", dataset, "--name", name, *flags(values)], home)
+
+
 def _join(words: list[str], home: Path) -> str:
     where = [] if home == default_home() else ["--home", str(home)]
     return shlex.join([*words, *where])

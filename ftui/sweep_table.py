@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from engines.sweep_space import Choice, Range
+from engines.sweep_space import Choice, Plan, Range
 from engines.sweeps import SweepState
 from engines.trials import Trial
 from ftui import format
@@ -20,15 +20,8 @@ SPARKS = "▁▂▃▄▅▆▇█"
 
 
 def headings(found: SweepState) -> list[str]:
-    return [
-        "",
-        "trial",
-        found.plan.config.objective.replace("_", " "),
-        *found.plan.space,
-        "evaluations",
-        "time",
-        "state",
-    ]
+    objective = found.plan.config.objective.replace("_", " ")
+    return ["", "trial", objective, "state", *found.plan.space, "evaluations", "time"]
 
 
 def rows(found: SweepState) -> list[tuple[str, list[str]]]:
@@ -43,11 +36,28 @@ def _cells(found: SweepState, trial: Trial, is_best: bool, spread: tuple[float, 
         "★" if is_best else "",
         str(trial.number),
         format.number(trial.objective),
+        _mark(found, trial),
         *(parameter(found.plan.space[name], trial.values.get(name)) for name in found.plan.space),
         spark(trial.evaluations, spread),
         format.duration(trial.seconds or None),
-        MARKS.get(trial.state, trial.state),
     ]
+
+
+def _mark(found: SweepState, trial: Trial) -> str:
+    waits = trial.state == "running" and not found.status.active
+    return "■ stopped" if waits else MARKS.get(trial.state, trial.state)
+
+
+def ranges(plan: Plan) -> list[str]:
+    """What is tried, a text for each parameter."""
+    texts = []
+    for name, found in plan.space.items():
+        if isinstance(found, Choice):
+            texts.append(f"{name}: {', '.join(map(short, found.choices))}")
+        else:
+            scale = ", logarithmic" if found.log else ""
+            texts.append(f"{name}: {found.low:g} to {found.high:g} ({found.type}{scale})")
+    return texts
 
 
 def parameter(space: Range, value: Any) -> str:

@@ -45,9 +45,9 @@ def sweep(
     engine = common.engine()
     given = {name: getattr(flags, name) for name in flags.model_fields_set} if flags else {}
     plan = sweep_space.make_plan(sweep_space.read(space), given)
-    data = chosen_dataset(engine, dataset)
     if preview:
         return _preview(plan, common)
+    data = chosen_dataset(engine, dataset)
     run = engine_sweeps.start(engine, data, plan, name=name)
     if detach:
         say_json(run.as_dict()) if common.json else say(f"started {run.id}; watch it: ftui sweeps show {run.name}")
@@ -60,12 +60,8 @@ def _preview(plan: sweep_space.Plan, common: Common) -> int:
         say_json({"trials": plan.trials, **plan.as_dict()})
         return 0
     say(f"{plan.trials} trials, {plan.config.sampler}; {plan.config.direction} {plan.config.objective}")
-    for name, found in plan.space.items():
-        if isinstance(found, sweep_space.Choice):
-            say(f"  {name}: {', '.join(map(sweep_table.short, found.choices))}")
-        else:
-            scale = ", logarithmic" if found.log else ""
-            say(f"  {name}: {found.low:g} to {found.high:g} ({found.type}{scale})")
+    for line in sweep_table.ranges(plan):
+        say(f"  {line}")
     return 0
 
 

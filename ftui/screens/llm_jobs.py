@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from textual.content import Content
 
-from engines.adapters import Adapter
 from engines.runs import Run
 from ftui import command_line
 from ftui.clean import clean
@@ -17,7 +16,7 @@ from ftui.screens import confirm
 from ftui.screens.dialog import TextDialog
 
 if TYPE_CHECKING:
-    from engines.config import GenerateConfig, JobConfig
+    from engines.config import EvaluateConfig, GenerateConfig, JobConfig
     from engines.llm import LLMEngine
     from ftui.app import FtuiApp
     from ftui.screens.llm import LLMScreen
@@ -229,14 +228,19 @@ class Jobs:
     # --- evaluation ---
 
     def do_evaluate(self) -> None:
-        adapter = self.screen.adapter_panel.adapter
-        if adapter is not None:
-            self.launch("Evaluating", lambda: self._evaluate(adapter), self._started)
-
-    def _evaluate(self, adapter: Adapter) -> Run:
         from engines.evaluation import evaluate
+        from ftui.screens.evaluate import EvaluateScreen
 
-        return evaluate(self.engine, adapter)
+        adapter = self.screen.adapter_panel.adapter
+        if adapter is None:
+            return
+        chosen = adapter
+
+        def answered(config: EvaluateConfig | None) -> None:
+            if config is not None:
+                self.launch("Evaluating", lambda: evaluate(self.engine, chosen, config), self._started)
+
+        self.screen.app.push_screen(EvaluateScreen(self.ftui.workspace.home, chosen.name), answered)
 
     def _show_evaluation(self, run: Run) -> None:
         from engines.evaluation import report
@@ -249,6 +253,17 @@ class Jobs:
             self.screen.app.push_screen(TextDialog(title, draw(found)))
 
         self.ftui.in_background("report", lambda: report(run), show)
+
+    # --- sweeps ---
+
+    def do_sweeps(self) -> None:
+        from ftui.screens.sweeps import SweepsScreen
+
+        def chosen(run: Run | None) -> None:
+            if run is not None:
+                self._started(run)
+
+        self.screen.app.push_screen(SweepsScreen(self.engine, self.screen.dataset_panel.dataset), chosen)
 
     # --- the machine, the clipboard, the trash ---
 

@@ -263,6 +263,18 @@ metric_list: [{{metric: acc}}]
     assert len(evaluation.report(run)["gate"]["failures"]) == 2
 
 
+def test_the_text_template_of_the_training_is_used(here: LLMEngine) -> None:
+    plain = first(run_one(here, general=False, answers=0))
+    card = here.adapters.folder / "me.v1" / "card.json"
+    told = json.loads(card.read_text())
+    told["config"]["text_template"] = "### Question: {user} ### Answer: {assistant}"
+    card.write_text(json.dumps(told))
+    templated = first(run_one(here, general=False, answers=0))
+    assert templated["figures"][BASE]["loss"] != plain["figures"][BASE]["loss"]
+    with pytest.raises(UserError, match="different text templates"):
+        run_one(here, against=["me-v2"])
+
+
 def test_the_smallest_held_out_part_of_all_adapters_is_used(here: LLMEngine) -> None:
     """me-v2 held out less: what it was trained on must not be measured."""
     alone = first(run_one(here, general=False, answers=0))

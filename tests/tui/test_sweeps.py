@@ -1,0 +1,127 @@
+"""Sweeps in the app: started by keys, watched, its trials' runs opened, the best one activated."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from engines import statefiles, sweeps, trials
+from engines.llm import LLMEngine
+from engines.trials import Trial
+from ftui.screens.start_sweep import StartSweepScreen
+from ftui.screens.sweeps import SweepsScreen
+from tests.tui.conftest import add_dataset, opened
+
+SPACE = """
+space: {learning_rate: [1.0e-3, 1.0e-4], lora_rank: {low: 2, high: 32, log: true}}
+config: {gradient_accumulation_steps: 2, device: cpu}
+trials: 2
+"""
+
+
+async def test_a_sweep_from_the_first_key_to_the_active_adapter(engine: LLMEngine, stand_in: Path) -> None:
+    add_dataset(engine)
+    sweeps.space_file(engine).write_text(SPACE)
+    async with opened(engine) as ui:
+        await ui.press("S")
+        await ui.until(lambda: ui.shows("No sweep yet"))
+        await ui.press("s")
+        await ui.until(lambda: isinstance(ui.app.screen, StartSweepScreen))
+        await ui.until(lambda: ui.shows("--name chats-sweep1", "2 trials of", "lora_rank: 2 to 32"))
+        await ui.press("s")
+        await ui.until(
+            lambda: isinstance(ui.app.screen, SweepsScreen) and ui.shows("chats-sweep1", "2 of 2 trials", "★"), 60
+        )
+        (run,) = engine.runs.list("sweep")
+        await ui.until(lambda: ui.shows("✓ done  2 of 2 trials (tpe)"), 30)
+        found = trials.read(run.folder)
+        assert [trial.state for trial in found] == ["done", "done"] and len(engine.adapters.list()) == 1
+        await ui.until(lambda: ui.shows(f"lora_rank={found[0].values['lora_rank']}"))
+        await ui.press("b")
+        await ui.until(lambda: engine.adapters.active() == "chats-sweep1-t01")
+        await ui.press("enter")
+        await ui.until(lambda: ui.screen.run_panel.run is not None and ui.screen.run_panel.run.id == found[0].run)
+        await ui.press("S", "x")
+        await ui.until(lambda: ui.shows("No sweep runs here"))
+
+
+async def test_stop_and_resume(engine: LLMEngine, stand_in: Path) -> None:
+    add_dataset(engine)
+    stand_in.write_text("--steps 400 --seconds 0.02")
+    sweeps.space_file(engine).write_text(SPACE)
+    async with opened(engine) as ui:
+        await ui.press("S", "s")
+        await ui.until(lambda: isinstance(ui.app.screen, StartSweepScreen))
+        await ui.press("s")
+        await ui.until(lambda: ui.shows("● running  0 of 2 trials", "● running"), 30)
+        await ui.until(lambda: engine.runs.newest("train", active=True) is not None, 30)
+        await ui.press("x")
+        await ui.until(lambda: ui.shows("■ stopped"), 60)
+        assert engine.runs.newest("train", active=True) is None
+        await ui.press("r")
+        await ui.until(lambda: engine.runs.newest("train", active=True) is not None, 30)
+        (run,) = engine.runs.list("sweep")
+        sweeps.stop(engine, run)
+        engine.runs.wait(run, 60)
+
+
+async def test_a_wrong_space_is_told_before_the_start(engine: LLMEngine, stand_in: Path) -> None:
+    add_dataset(engine)
+    sweeps.space_file(engine).write_text("space: {lora_rnk: [1]}")
+    async with opened(engine) as ui:
+        await ui.press("S", "s")
+        await ui.until(lambda: ui.shows("did you mean lora_rank"))
+        await ui.press("s")
+        await ui.press("escape")
+        assert engine.runs.list("sweep") == []
+
+
+def write_sweep(engine: LLMEngine) -> None:
+    """A finished sweep as its script leaves it, with figures that stay."""
+    plan = sweeps.sweep_space.make_plan(
+        {"space": {"learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}, "lora_rank": [4, 8, 16]}, "trials": 12}
+    )
+    run = engine.runs.create("sweep", "tuned", ["true"], config=plan.as_dict(), dataset="chats")
+    done = [
+        Trial(
+            1,
+            {"learning_rate": 1e-4, "lora_rank": 4},
+            "done",
+            "r1",
+            "tuned-t01",
+            2.41,
+            [3.1, 2.8, 2.6, 2.5, 2.41],
+            seconds=62,
+        ),
+        Trial(
+            2,
+            {"learning_rate": 1e-3, "lora_rank": 16},
+            "done",
+            "r2",
+            "tuned-t02",
+            2.18,
+            [2.9, 2.5, 2.3, 2.2, 2.18],
+            seconds=70,
+        ),
+        Trial(
+            3, {"learning_rate": 1.2e-5, "lora_rank": 8}, "pruned", "r3", "tuned-t03", None, [3.6], True, 21, "worse"
+        ),
+        Trial(4, {"learning_rate": 9e-4, "lora_rank": 8}, "failed", "r4", "tuned-t04", cause="out of memory"),
+        Trial(5, {"learning_rate": 6e-4, "lora_rank": 16}, "running", evaluations=[2.95]),
+    ]
+    trials.write(run.folder, done)
+    statefiles.write_json(run.folder / "status.json", {"state": "stopped", "attempt": 1, "ended_at": time.time()})
+
+
+async def test_the_table_at_80_columns_and_at_120(engine: LLMEngine) -> None:
+    add_dataset(engine)
+    write_sweep(engine)
+    for size in ((80, 24), (120, 40)):
+        async with opened(engine, size) as ui:
+            await ui.press("S")
+            await ui.until(lambda: ui.shows("■ stopped  4 of 12 trials (tpe)", "best eval loss 2.1800 (trial 2)", "★"))
+            lines = [line for line in ui.text().splitlines() if "●" in line or "✗" in line or "✂" in line]
+            order = [number for line in lines for number in "12345" if f" {number}  " in line][:5]
+            assert order[:2] == ["2", "1"], ui.text()
+            await ui.press("j", "j", "j", "j")
+            await ui.until(lambda: ui.shows("out of memory"))
