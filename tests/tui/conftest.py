@@ -16,9 +16,10 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from engines import statefiles
+from engines import statefiles, sweep_space, trials
 from engines.llm import LLMEngine
 from engines.runs import Run
+from engines.trials import Trial
 from engines.workspace import Workspace
 from ftui.app import FtuiApp
 from ftui.screens.llm import LLMScreen
@@ -111,6 +112,43 @@ def add_adapter(engine: LLMEngine, name: str, created_at: float = 1_700_000_000.
     }
     statefiles.write_json(folder / "card.json", {**document, **card})
     return folder
+
+
+def add_sweep(engine: LLMEngine) -> None:
+    """A finished sweep as its script leaves it, with figures that stay."""
+    plan = sweep_space.make_plan(
+        {"space": {"learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}, "lora_rank": [4, 8, 16]}, "trials": 12}
+    )
+    run = engine.runs.create("sweep", "tuned", ["true"], config=plan.as_dict(), dataset="chats")
+    done = [
+        Trial(
+            1,
+            {"learning_rate": 1e-4, "lora_rank": 4},
+            "done",
+            "r1",
+            "tuned-t01",
+            2.41,
+            [3.1, 2.8, 2.6, 2.5, 2.41],
+            seconds=62,
+        ),
+        Trial(
+            2,
+            {"learning_rate": 1e-3, "lora_rank": 16},
+            "done",
+            "r2",
+            "tuned-t02",
+            2.18,
+            [2.9, 2.5, 2.3, 2.2, 2.18],
+            seconds=70,
+        ),
+        Trial(
+            3, {"learning_rate": 1.2e-5, "lora_rank": 8}, "pruned", "r3", "tuned-t03", None, [3.6], True, 21, "worse"
+        ),
+        Trial(4, {"learning_rate": 9e-4, "lora_rank": 8}, "failed", "r4", "tuned-t04", cause="out of memory"),
+        Trial(5, {"learning_rate": 6e-4, "lora_rank": 16}, "running", evaluations=[2.95]),
+    ]
+    trials.write(run.folder, done)
+    statefiles.write_json(run.folder / "status.json", {"state": "stopped", "attempt": 1, "ended_at": 1_700_000_000.0})
 
 
 class Driver:

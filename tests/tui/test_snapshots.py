@@ -20,7 +20,7 @@ from engines.llm import LLMEngine
 from ftui.app import FtuiApp
 from ftui.screens.llm import LLMScreen
 from ftui.widgets import run_figures
-from tests.tui.conftest import Driver, add_adapter, add_dataset
+from tests.tui.conftest import Driver, add_adapter, add_dataset, add_sweep
 
 NOW = 1_700_001_000.0
 NEXT = "Lower the batch size or the max length, then resume."
@@ -141,6 +141,11 @@ def test_adapters(snap_compare: Any, full: LLMEngine, clock: None) -> None:
 def test_merge(snap_compare: Any, full: LLMEngine, clock: None) -> None:
     add_dataset(full, "faq", dialogs=12)
     assert snap_compare(FtuiApp(), terminal_size=(80, 24), run_before=when("M", "j", "space"))
+
+
+def test_sweep(snap_compare: Any, full: LLMEngine, clock: None) -> None:
+    add_sweep(full)
+    assert snap_compare(FtuiApp(), terminal_size=(80, 24), run_before=when("S"))
 
 
 def test_voice(snap_compare: Any, engine: LLMEngine, clock: None) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
-from engines import statefiles, sweeps, trials
+from engines import sweeps, trials
 from engines.llm import LLMEngine
-from engines.trials import Trial
 from ftui.screens.start_sweep import StartSweepScreen
 from ftui.screens.sweeps import SweepsScreen
-from tests.tui.conftest import add_dataset, opened
+from tests.tui.conftest import add_dataset, add_sweep, opened
 
 SPACE = """
 space: {learning_rate: [1.0e-3, 1.0e-4], lora_rank: {low: 2, high: 32, log: true}}
@@ -76,46 +74,9 @@ async def test_a_wrong_space_is_told_before_the_start(engine: LLMEngine, stand_i
         assert engine.runs.list("sweep") == []
 
 
-def write_sweep(engine: LLMEngine) -> None:
-    """A finished sweep as its script leaves it, with figures that stay."""
-    plan = sweeps.sweep_space.make_plan(
-        {"space": {"learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}, "lora_rank": [4, 8, 16]}, "trials": 12}
-    )
-    run = engine.runs.create("sweep", "tuned", ["true"], config=plan.as_dict(), dataset="chats")
-    done = [
-        Trial(
-            1,
-            {"learning_rate": 1e-4, "lora_rank": 4},
-            "done",
-            "r1",
-            "tuned-t01",
-            2.41,
-            [3.1, 2.8, 2.6, 2.5, 2.41],
-            seconds=62,
-        ),
-        Trial(
-            2,
-            {"learning_rate": 1e-3, "lora_rank": 16},
-            "done",
-            "r2",
-            "tuned-t02",
-            2.18,
-            [2.9, 2.5, 2.3, 2.2, 2.18],
-            seconds=70,
-        ),
-        Trial(
-            3, {"learning_rate": 1.2e-5, "lora_rank": 8}, "pruned", "r3", "tuned-t03", None, [3.6], True, 21, "worse"
-        ),
-        Trial(4, {"learning_rate": 9e-4, "lora_rank": 8}, "failed", "r4", "tuned-t04", cause="out of memory"),
-        Trial(5, {"learning_rate": 6e-4, "lora_rank": 16}, "running", evaluations=[2.95]),
-    ]
-    trials.write(run.folder, done)
-    statefiles.write_json(run.folder / "status.json", {"state": "stopped", "attempt": 1, "ended_at": time.time()})
-
-
 async def test_the_table_at_80_columns_and_at_120(engine: LLMEngine) -> None:
     add_dataset(engine)
-    write_sweep(engine)
+    add_sweep(engine)
     for size in ((80, 24), (120, 40)):
         async with opened(engine, size) as ui:
             await ui.press("S")
