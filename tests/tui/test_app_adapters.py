@@ -96,6 +96,6 @@ async def test_an_engines_refusal_is_shown_with_its_next_step(two: LLMEngine, tm
     statefiles.write_json(two.workspace.settings, {"environments": {"llm": str(tmp_path / "gone")}})
     async with opened(two) as ui:
         await ui.go_to("adapters")
-        await ui.press("e")
+        await ui.press("e", "s")
         await ui.until(lambda: ui.shows("training environment is not complete", "ftui setup llm"))
         assert not (two.workspace.home / "ftui-errors.log").exists()
