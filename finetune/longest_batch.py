@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engines.errors import UserError
+from finetune.fast.packs import unpadded
 from finetune.gauges import peak_memory
 from finetune.reporter import random_state, restore_random_state
 
@@ -27,31 +28,42 @@ class Probe:
 def run(trainer: Any) -> Probe:
     """Pass the longest batch forwards and backwards twice; the second time counts. Changes nothing that is learned.
 
+    Where the trainer computes packs of rows side by side, the longest rows fill all of them, once.
     Raises UserError if it does not fit into the device's memory.
     """
     import torch
 
     lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]
-    rows = trainer.args.per_device_train_batch_size
-    longest = sorted(range(len(lengths)), key=lengths.__getitem__)[-rows:]
+    order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+    chosen = order[: trainer.args.per_device_train_batch_size]
+    while trainer.step and len(chosen) < len(order) and sum(lengths[at] for at in chosen) < trainer.step.most_tokens:
+        chosen.append(order[len(chosen)])
     drawn = random_state()
     trainer.model.train()
     try:
-        for _ in range(2):
-            batch = trainer.data_collator([trainer.train_dataset[place] for place in longest])
+        for _ in range(1 if trainer.step else 2):
+            batch = trainer.data_collator([trainer.train_dataset[place] for place in chosen])
             began = time.monotonic()
-            inputs = trainer._prepare_inputs(batch)
-            with trainer.compute_loss_context_manager():
-                loss = trainer.compute_loss(trainer.model, inputs)
-            trainer.accelerator.backward(loss)
+            _pass_through(trainer, batch)
             seconds = time.monotonic() - began
             trainer.model.zero_grad()
     except torch.OutOfMemoryError as error:
         raise UserError(
             "not_ready",
-            f"the longest batch ({rows} × {max(lengths)} tokens) does not fit into the memory: {str(error)[:120]}",
+            f"the longest rows ({len(chosen)}, up to {max(lengths)} tokens) do not fit into the memory: "
+            f"{str(error)[:120]}",
             "Lower batch_size or max_seq_length, or turn on gradient_checkpointing; `ftui llm check` proposes changes.",
         ) from None
     finally:
         restore_random_state(drawn)
-    return Probe(sum(lengths[place] for place in longest), seconds, peak_memory(trainer.args.device.type))
+    return Probe(sum(lengths[place] for place in chosen), seconds, peak_memory(trainer.args.device.type))
+
+
+def _pass_through(trainer: Any, batch: dict[str, Any]) -> None:
+    if trainer.step:
+        trainer.step.gradients(unpadded(batch, trainer.args.device), 1.0, trainer.accelerator.backward)
+        return
+    inputs = trainer._prepare_inputs(batch)
+    with trainer.compute_loss_context_manager():
+        loss = trainer.compute_loss(trainer.model, inputs)
+    trainer.accelerator.backward(loss)

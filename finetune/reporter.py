@@ -53,9 +53,14 @@ class Reporter(TrainerCallback):
         if stop_requested():
             self.stopped_inside_step = self._random_state
             control.should_save = control.should_training_stop = True
-        elif time.monotonic() - self._told > PROGRESS_SECONDS:
+        else:
+            self.tell(self._batches, args.gradient_accumulation_steps, "batches")
+
+    def tell(self, done: int, total: int, unit: str) -> None:
+        """How far a long step has come, now and then."""
+        if time.monotonic() - self._told > PROGRESS_SECONDS:
             self._told = time.monotonic()
-            emit("progress", done=self._batches, total=args.gradient_accumulation_steps, unit="batches")
+            emit("progress", done=done, total=total, unit=unit)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._training_seconds += time.monotonic() - self._began

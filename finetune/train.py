@@ -196,6 +196,7 @@ def train(arguments: argparse.Namespace) -> None:
         sample_prompts(config, held_out),
     )
     saving.check_disk(trainer, folder, config.keep_checkpoints)
+    trainer.speed_up(precision)
     if not resume:
         probe_longest(trainer)
     emit(

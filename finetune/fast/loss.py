@@ -1,0 +1,84 @@
+"""Cross-entropy over a large vocabulary that never holds the logits of a whole row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from finetune.fast.linear import PackedLinear, packable
+from finetune.rows import IGNORED
+
+CHUNK_LOGITS = 1 << 23  # held at once: 32 MB in fp32
+
+Product = Callable[[torch.Tensor], torch.Tensor]
+
+
+def chunked_loss(hidden: torch.Tensor, targets: torch.Tensor, head: torch.nn.Module) -> torch.Tensor:
+    """Sum of the negative log-likelihoods of the learned tokens, in nats; fp32, a scalar.
+
+    hidden: [length, width], what the last layer gives; targets: [length], the token that follows
+    each position, IGNORED where nothing is learned; head: from width to the vocabulary, any
+    module. Only learned positions go through the head, a chunk at a time. A frozen head's
+    gradient is made along with the loss; another's (trained, or with an adapter on it) by
+    computing each chunk again.
+    """
+    learned = (targets != IGNORED).nonzero().squeeze(1)
+    states, targets = hidden[learned], targets[learned]
+    back = _backward_of(head)
+    if back is not None:
+        loss: torch.Tensor = _FrozenHeadLoss.apply(states, targets, head, back)
+        return loss
+    total = states.float().sum() * 0.0  # a row without learned tokens has a gradient too: zero
+    size = _chunk_size(head)
+    for some, wanted in zip(states.split(size), targets.split(size), strict=True):
+        total = total + checkpoint(_chunk_loss, some, wanted, head, use_reentrant=False, preserve_rng_state=False)
+    return total
+
+
+def _chunk_loss(states: torch.Tensor, targets: torch.Tensor, head: torch.nn.Module) -> torch.Tensor:
+    return torch.nn.functional.cross_entropy(head(states).float(), targets, reduction="sum")
+
+
+def _backward_of(head: torch.nn.Module) -> Product | None:
+    """From the gradient of a frozen head's output to that of its input; None for any other head."""
+    if isinstance(head, PackedLinear):
+        return head.back
+    if packable(head):
+        return lambda gradient: gradient.to(head.weight.dtype) @ head.weight
+    return None
+
+
+def _chunk_size(head: torch.nn.Module) -> int:
+    return max(16, CHUNK_LOGITS // int(getattr(head, "out_features", 1 << 17)))
+
+
+class _FrozenHeadLoss(torch.autograd.Function):
+    """Loss and gradient of the states in one go: of each chunk, softmax minus one at the target, times the head."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, states: torch.Tensor, targets: torch.Tensor, head: torch.nn.Module, back: Product
+    ) -> torch.Tensor:
+        size, wants_gradient = _chunk_size(head), ctx.needs_input_grad[0]
+        gradients, total = [], torch.zeros((), dtype=torch.float32, device=states.device)
+        for some, wanted in zip(states.split(size), targets.split(size), strict=True):
+            logits = head(some).float()
+            logits -= logits.amax(-1, keepdim=True)
+            total -= logits.gather(1, wanted[:, None]).sum()
+            sums = logits.exp_().sum(-1, keepdim=True)
+            total += sums.log().sum()
+            if wants_gradient:
+                logits /= sums
+                logits[torch.arange(len(wanted), device=wanted.device), wanted] -= 1.0
+                gradients.append(back(logits).to(states.dtype))
+        if wants_gradient:
+            ctx.save_for_backward(torch.cat(gradients) if gradients else torch.zeros_like(states))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        (states_gradient,) = ctx.saved_tensors
+        return states_gradient * gradient, None, None, None
