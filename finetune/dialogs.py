@@ -12,16 +12,15 @@ is counted by reason, in messages: those read are those used plus those dropped.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
 from engines.config import PrepareConfig
 from finetune.conversation import Conversation
+from finetune.dialog_counts import DAY, DialogCounts
 from finetune.formats.dialog import Dialog, Turn
 from finetune.formats.telegram_message import Batch, Chat, Message, Service
 from finetune.plain_text import first_sentences, harmless
@@ -30,12 +29,6 @@ from finetune.threads import Threads
 
 PERSONAL_CHATS = frozenset({"personal_chat"})
 GROUP_CHATS = frozenset({"private_group", "private_supergroup", "public_supergroup"})
-COUNTED = (
-    "messages_read", "messages_used", "shortened", "dialogs", "turns", "conversations", "texts", "characters",
-    "dropped", "days", "sources", "source_names", "chats_used", "chats_skipped",
-)  # fmt: skip
-DAY = 24 * 60 * 60  # seconds
-MAX_LISTED_SOURCES = 50
 MAX_TURN_MESSAGES = 1000  # keeps memory bounded in a group that talks for weeks without a pause
 NAMELESS = "Deleted account"
 
@@ -52,7 +45,7 @@ class Row(msgspec.Struct, gc=False, omit_defaults=True):
     label: str = ""
 
 
-class DialogBuilder:
+class DialogBuilder(DialogCounts):
     """Takes messages in order and hands each finished dialog to `write`.
 
     All limits are those of `PrepareConfig`. `owner_ids`: every form of the owner's id.
@@ -65,6 +58,7 @@ class DialogBuilder:
         write: Callable[[Row], object],
         write_all: Callable[[list[Row]], object] | None = None,
     ):
+        super().__init__()
         self.gap_seconds = config.session_gap_minutes * 60
         self.min_turns = config.min_dialog_messages
         self.joins = config.join_messages
@@ -79,18 +73,7 @@ class DialogBuilder:
         self.write_all = write_all or (lambda rows: [write(row) for row in rows])
         self.file = ""  # what opens the keys of conversations where several files are read
 
-        self.messages_read = self.messages_used = self.shortened = 0
-        self.dialogs = self.turns = self.conversations = 0
-        self.texts = 0  # rows of text to be continued
-        self.characters: Counter[str] = Counter()
-        self.dropped: Counter[str] = Counter()
-        self.days: Counter[int] = Counter()  # dialogs by the day on which their session began, since 1970
-        self.sources: Counter[str] = Counter()  # dialogs by chat or file
         self.source = ""  # the chat, or the file of ready-made dialogs
-        self.source_names: dict[str, str] = {}  # by how the conversations of a source begin
-        self.chats_used = 0
-        self.chats_skipped: Counter[str] = Counter()
-
         self.sessions = 0  # begun after a pause
         self.continued = -1  # the position of a chat that is counted elsewhere
         self._chat: Chat | None = None
@@ -220,44 +203,6 @@ class DialogBuilder:
     def end_file(self) -> None:
         """The next chat is another one, even if it looks the same."""
         self._chat = None
-
-    def counts(self) -> dict[str, Any]:
-        """What `absorb` takes."""
-        return {name: getattr(self, name) for name in COUNTED}
-
-    def absorb(self, counts: dict[str, Any]) -> None:
-        """Add what another builder has counted in a later part of the same file."""
-        for name, value in counts.items():
-            if isinstance(value, dict):
-                getattr(self, name).update(value)
-            else:
-                setattr(self, name, getattr(self, name) + value)
-
-    def figures(self) -> dict[str, Any]:
-        """Everything counted, as plain JSON data."""
-        return {
-            "chats": {"used": self.chats_used, "skipped": dict(self.chats_skipped)},
-            "conversations": self.conversations,
-            "messages_read": self.messages_read,
-            "messages_used": self.messages_used,
-            "dialogs": self.dialogs,
-            "texts": self.texts,
-            "turns": self.turns,
-            "characters": dict(self.characters),
-            "shortened": self.shortened,
-            "dropped": dict(self.dropped.most_common()),
-            "months": self.months(),
-            "sources": (sources := dict(self.sources.most_common(MAX_LISTED_SOURCES))),
-            "source_names": {key: name for key, name in self.source_names.items() if name in sources},
-        }
-
-    def months(self) -> dict[str, int]:
-        """Dialogs by month, in order; those without a date are not counted."""
-        months: Counter[str] = Counter()
-        for day, count in self.days.items():
-            if day > 0:
-                months[datetime.fromtimestamp(day * DAY, UTC).strftime("%Y-%m")] += count
-        return dict(sorted(months.items()))
 
     def _head(self, began: int) -> list[Turn]:
         """The system turn, if one was asked for."""

@@ -1,0 +1,65 @@
+"""What is counted while dialogs are formed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+DAY = 24 * 60 * 60  # seconds
+MAX_LISTED_SOURCES = 50
+
+
+class DialogCounts:
+    """The counters of a `DialogBuilder`: messages read are those used plus those dropped, by reason."""
+
+    def __init__(self) -> None:
+        self.messages_read = self.messages_used = self.shortened = 0
+        self.dialogs = self.turns = self.conversations = 0
+        self.texts = 0  # rows of text to be continued
+        self.characters: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.days: Counter[int] = Counter()  # dialogs by the day on which their session began, since 1970
+        self.sources: Counter[str] = Counter()  # dialogs by chat or file
+        self.source_names: dict[str, str] = {}  # by how the conversations of a source begin
+        self.chats_used = 0
+        self.chats_skipped: Counter[str] = Counter()
+
+    def counts(self) -> dict[str, Any]:
+        """What `absorb` takes."""
+        return {name: getattr(self, name) for name in vars(DialogCounts())}
+
+    def absorb(self, counts: dict[str, Any]) -> None:
+        """Add what was counted in a later part of the same file."""
+        for name, value in counts.items():
+            if isinstance(value, dict):
+                getattr(self, name).update(value)
+            else:
+                setattr(self, name, getattr(self, name) + value)
+
+    def figures(self) -> dict[str, Any]:
+        """Everything counted, as plain JSON data."""
+        sources = dict(self.sources.most_common(MAX_LISTED_SOURCES))
+        return {
+            "chats": {"used": self.chats_used, "skipped": dict(self.chats_skipped)},
+            "conversations": self.conversations,
+            "messages_read": self.messages_read,
+            "messages_used": self.messages_used,
+            "dialogs": self.dialogs,
+            "texts": self.texts,
+            "turns": self.turns,
+            "characters": dict(self.characters),
+            "shortened": self.shortened,
+            "dropped": dict(self.dropped.most_common()),
+            "months": self.months(),
+            "sources": sources,
+            "source_names": {key: name for key, name in self.source_names.items() if name in sources},
+        }
+
+    def months(self) -> dict[str, int]:
+        """Dialogs by month, in order; those without a date are not counted."""
+        months: Counter[str] = Counter()
+        for day, count in self.days.items():
+            if day > 0:
+                months[datetime.fromtimestamp(day * DAY, UTC).strftime("%Y-%m")] += count
+        return dict(sorted(months.items()))
