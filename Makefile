@@ -13,7 +13,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c co
 WANTED := pyproject.toml constraints.txt
 VOICE  := .venv-tts
 
-.PHONY: demo demo-voice run test test-serving check bench clean
+.PHONY: demo demo-voice run test test-serving check bench bench-voice clean
 
 demo: $(VENV)/.llm
 	$(BIN)/ftui demo
@@ -43,6 +43,9 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@missed=; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || missed="$$missed $$name"; done; \
 	test -z "$$missed" || { echo "missed or failed:$$missed"; exit 1; }
+
+bench-voice: $(VOICE)/.tts
+	$(VOICE)/bin/python -m benchmarks.voice_training
 
 clean:
 	rm -rf $(VENV) $(VOICE) .venv-vllm build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines import model_files
+from engines import tensor_files
 from engines.config import VoiceConfig
 from engines.config.voice import SAFE_LEARNING_RATE
 
@@ -46,21 +46,19 @@ def cost(base: Path | str, config: VoiceConfig, precision: str) -> Cost | None:
     each), LoRA is fp32 always: 16 bytes a parameter.
     """
     width = 2 if precision == "bf16" else 4
-    shapes = model_files.shapes(Path(base)) if Path(base).is_dir() else {}
-    if shapes:
-        total = float(sum(map(model_files.count, shapes.values())))
-        talker = float(sum(model_files.count(s) for name, s in shapes.items() if name.startswith("talker.")))
-        text = float(model_files.count(shapes.get(TEXT_EMBEDDING, [0])))
-        matrices = [
-            shape for name, shape in shapes.items() if name.split(".")[-2:-1] and name.split(".")[-2] in ADAPTED
-        ]
-        lora = float(sum(config.lora_rank * sum(shape) for shape in matrices))
+    tensors = tensor_files.read_model(Path(base)) if Path(base).is_dir() else {}
+    if tensors:
+        sizes = {name: float(math.prod(tensor.shape)) for name, tensor in tensors.items()}
+        total, text = sum(sizes.values()), sizes.get(TEXT_EMBEDDING, 0.0)
+        talker = sum(size for name, size in sizes.items() if name.startswith("talker."))
+        edges = sum(sum(tensor.shape) for name, tensor in tensors.items() if name.endswith(ADAPTED))
+        lora = float(config.lora_rank * edges)
     else:
-        size = next((size for size in KNOWN if size in str(base)), None)
-        if size is None:
+        size_name = next((size for size in KNOWN if size in str(base)), None)
+        if size_name is None:
             return None
-        total, text = KNOWN[size]
-        talker, lora = total, config.lora_rank * {"1.7B": 1.19e6, "0.6B": 0.7e6}[size]
+        total, text = KNOWN[size_name]
+        talker, lora = total, config.lora_rank * {"1.7B": 1.19e6, "0.6B": 0.7e6}[size_name]
     if config.method == "lora":
         return Cost(total * width + lora * 16, total * 2, lora * 12 * 2, lora)
     trained = talker - (text if config.freeze_text_embedding else 0.0)

@@ -80,7 +80,7 @@ def compare(arguments: argparse.Namespace) -> None:
     base = qwen.load(qwen.local_folder(str(voice.card["base_model"])), *kind)
     reference = audio.read(reference_file)
     speaker = listening.speaker_embedding(base.model, reference)
-    whisper = listening.load_whisper(arguments.whisper) if arguments.whisper else None
+    whisper = listening.load_whisper(arguments.whisper, config.language) if arguments.whisper else None
     results: dict[str, dict[str, Any]] = {}
 
     def write(folder: Path) -> None:
@@ -95,7 +95,7 @@ def compare(arguments: argparse.Namespace) -> None:
                     spoken.append(say(text, speaking.frame_limit(text, voice.speed)))
                     done = len(results) * len(sentences) + len(spoken)
                     emit("progress", done=done, total=total, unit="sentences")
-            heard, rows = listening.judge(spoken, base.model, speaker, whisper, config.language, voice.speed)
+            heard, rows = listening.judge(spoken, base.model, speaker, whisper, voice.speed)
             listening.save_spoken(folder / name, spoken)
             results[name] = {"heard": heard.as_dict(), "sentences": rows}
 

@@ -74,7 +74,7 @@ class Studio:
 
     def _ear(self) -> Any | None:
         if self._whisper_name and self._whisper is None:
-            self._whisper = listening.load_whisper(self._whisper_name)
+            self._whisper = listening.load_whisper(self._whisper_name, self.config.language)
             self._whisper_name = self._whisper_name if self._whisper else ""
         return self._whisper
 
@@ -92,9 +92,7 @@ class Studio:
                     spoken.append(speaking.like_clip(self.voice, text, clip, self.data.reference_text, limit))
                 else:
                     spoken.append(speaking.with_speaker(self.voice, text, self.speaker, limit))
-            heard, rows = listening.judge(
-                spoken, self.voice.model, self.speaker, self._ear(), self.config.language, self.data.speed
-            )
+            heard, rows = listening.judge(spoken, self.voice.model, self.speaker, self._ear(), self.data.speed)
         listening.save_spoken(folder, spoken)
         return {"heard": heard.as_dict(), "sentences": rows}
 

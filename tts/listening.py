@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from engines.errors import UserError
 from engines.events import emit
 from tts.qwen import SAMPLE_RATE
 from tts.speaking import Spoken
+from tts.whisper import RATE, Whisper
 
+HEARD_SECONDS = 30
 FASTER, SLOWER = 1.2, 0.8  # than the speaker: worth a warning
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*", re.UNICODE)
 
@@ -46,29 +49,21 @@ def word_errors(said: str, heard: str) -> tuple[int, int]:
     return row[-1], len(wanted)
 
 
-def load_whisper(model: str) -> Any | None:
-    """The Whisper model in a folder or the local cache, on the CPU in int8; None where there is none."""
-    from faster_whisper import WhisperModel
-
+def load_whisper(model: str, language: str) -> Whisper | None:
+    """The Whisper model in a folder or of a name, on the CPU in int8; None, and a warning, where there is none."""
     try:
-        return WhisperModel(model, device="cpu", compute_type="int8", local_files_only=True)
-    except Exception as error:
-        first = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
-        emit("warning", text=f"no WER: the Whisper model {model} cannot be loaded ({first})")
+        return Whisper(model, "cpu", "int8", language, beam_size=1)
+    except UserError as error:
+        emit("warning", text=f"no word errors: {error.cause}")
         return None
 
 
-def transcript(whisper: Any, sound: Any, language: str) -> str:
-    """What Whisper hears in 24 kHz samples [N]."""
+def transcript(whisper: Whisper, sound: Any) -> str:
+    """What Whisper hears in 24 kHz samples [N]; of long ones in the first 30 s."""
     import soxr
 
-    segments, _ = whisper.transcribe(
-        soxr.resample(sound, SAMPLE_RATE, 16_000),
-        language=None if language == "auto" else language,
-        beam_size=1,
-        condition_on_previous_text=False,
-    )
-    return " ".join(segment.text.strip() for segment in segments)
+    clip = soxr.resample(sound[: SAMPLE_RATE * HEARD_SECONDS], SAMPLE_RATE, RATE)
+    return whisper.transcribe([clip])[0].text
 
 
 def speaker_embedding(model: Any, sound: Any) -> Any:
@@ -84,7 +79,7 @@ def similarity(one: Any, other: Any) -> float:
 
 
 def judge(
-    spoken: list[Spoken], model: Any, speaker: Any, whisper: Any | None, language: str, characters_per_second: float
+    spoken: list[Spoken], model: Any, speaker: Any, whisper: Whisper | None, characters_per_second: float
 ) -> tuple[Heard, list[dict[str, Any]]]:
     """The means, and for each sentence what was heard. model: the base, for its speaker encoder; speaker: [D]."""
     errors = said = 0
@@ -93,7 +88,7 @@ def judge(
         row: dict[str, Any] = {"text": item.text, "seconds": round(item.seconds, 2), "ended": item.ended}
         row["similarity"] = round(similarity(speaker_embedding(model, item.sound), speaker), 4)
         if whisper is not None:
-            row["heard"] = transcript(whisper, item.sound, language)
+            row["heard"] = transcript(whisper, item.sound)
             wrong, count = word_errors(item.text, row["heard"])
             errors, said = errors + wrong, said + count
         rows.append(row)
