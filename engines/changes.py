@@ -19,8 +19,9 @@ POLL_SECONDS = 1.0
 
 
 async def changes(workspace: Workspace, *, poll: bool = False) -> AsyncIterator[None]:
-    """Yield each time a dataset, an adapter, the active one or a run came, went or was replaced."""
-    folders = [workspace.datasets, workspace.adapters, workspace.runs]
+    """Yield each time a dataset, an adapter, the active one, a sample, a voice or a run came, went or was replaced."""
+    samples, voices = workspace.folder("qwen3-tts", "voice_samples"), workspace.folder("qwen3-tts", "finetuning")
+    folders = [workspace.datasets, workspace.adapters, workspace.runs, workspace.voice, samples, voices]
     seen = _times(folders)
     async for told in _wake_ups(folders, poll):
         now = _times(folders)

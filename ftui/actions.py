@@ -9,8 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-PANES = {"dataset": "Dataset", "params": "Parameters", "run": "Run", "adapters": "Adapters"}
+PANES = {
+    "dataset": "Dataset", "params": "Parameters", "run": "Run", "adapters": "Adapters",
+    "samples": "Samples", "voice_params": "Voice parameters", "voice_run": "Voice run", "voices": "Voices",
+}  # fmt: skip
 LLM = ("dataset", "params", "run", "adapters")
+TTS = ("samples", "voice_params", "voice_run", "voices")
+ALL = (*LLM, *TTS)
+VOICE_FORM = ("voice_params",)
+FORMS = ("params", *VOICE_FORM)
+RUNS = ("run", "voice_run")
+DELETES = ("dataset", "adapters", "samples", "voices")
 FOOTER_LIMIT = 7
 
 
@@ -33,6 +42,10 @@ class Facts:
     active_adapter: str | None = None
     undo: str = ""
     searching: bool = False
+    samples: int = 0
+    transcribed: int = 0
+    sample: str | None = None
+    voice: str | None = None
 
     @property
     def run_active(self) -> bool:
@@ -82,7 +95,7 @@ def _resume(facts: Facts) -> str:
         return f"{facts.run} is running"
     if facts.run_state == "done":
         return f"{facts.run} is finished: press s to start a new training"
-    if facts.run_kind != "train":
+    if facts.run_kind not in ("train", "voice"):
         return "Only a training can be resumed: press t to choose one"
     return _launch(facts)
 
@@ -120,6 +133,10 @@ def _base(facts: Facts) -> str:
 
 
 def _delete(facts: Facts) -> str:
+    if facts.pane == "samples":
+        return _needs_sample(facts)
+    if facts.pane == "voices":
+        return _needs_voice(facts)
     if facts.pane == "dataset":
         return "" if facts.dataset else "There is no dataset to delete"
     return "" if facts.adapter else "There is no adapter to delete"
@@ -135,6 +152,24 @@ def _evaluate(facts: Facts) -> str:
 
 def _undo(facts: Facts) -> str:
     return "" if facts.undo else "Nothing to undo: nothing was deleted, renamed or merged in this session"
+
+
+def _needs_sample(facts: Facts) -> str:
+    return "" if facts.sample else "No sample yet: press o to add recordings"
+
+
+def _needs_voice(facts: Facts) -> str:
+    return "" if facts.voice else "No voice yet: train one in Voice parameters with s"
+
+
+def _transcribe(facts: Facts) -> str:
+    return _launch(facts) or _needs_sample(facts)
+
+
+def _train_voice(facts: Facts) -> str:
+    if not facts.transcribed:
+        return "No sample has a text yet: press s in Samples" if facts.samples else _needs_sample(facts)
+    return _launch(facts) or facts.problem
 
 
 @dataclass(frozen=True)
@@ -155,13 +190,13 @@ class Action:
 
 
 ACTIONS = (
-    Action("llm", "1", "Language model", "LLM", footer=("tts",)),
+    Action("llm", "1", "Language model", "LLM"),
     Action("tts", "2", "Voice", "Voice"),
     Action("open", "o", "Open chats, a dataset file or a folder", "Open", LLM, ("dataset",), _open),
     Action("demo", "D", "Run the demo: a small training on a sample chat", "Demo", LLM, ("dataset",), _demo),
     Action("preset", "p", "Choose a preset", "Preset", LLM, ("params",), _launch),
-    Action("edit", "enter", "Edit the parameter", "Edit", ("params",), ("params",)),
-    Action("reset", "backspace", "Back to the preset's value", "Reset", ("params",)),
+    Action("edit", "enter", "Edit the parameter", "Edit", FORMS, FORMS),
+    Action("reset", "backspace", "Back to the preset's value", "Reset", FORMS),
     Action("start", "s", "Start training", "Start", LLM, ("dataset", "params"), _start),
     Action("read", "enter", "Read the dialogs", "Read", ("dataset",), ("dataset",), _needs_dataset),
     Action("previous_page", "[", "Previous dialogs", "Previous", ("dataset",), (), _needs_dataset),
@@ -171,32 +206,43 @@ ACTIONS = (
     Action("rename", "R", "Rename the dataset", "Rename", ("dataset",), (), _needs_dataset),
     Action("merge", "M", "Merge datasets into one", "Merge", ("dataset",), (), _change),
     Action("export", "w", "Write the dataset for another program", "Write", ("dataset",), (), _change),
-    Action("stop", "x", "Stop: save a checkpoint, then end", "Stop", LLM, ("run",), _stop),
-    Action("resume", "r", "Resume from the last checkpoint", "Resume", LLM, ("run",), _resume),
-    Action("find", "/", "Search in the log", "Find", ("run",), ("run",), _needs_run),
-    Action("next_match", "n", "Next match", "Next", ("run",), (), _needs_search),
-    Action("previous_match", "N", "Previous match", "Previous", ("run",), (), _needs_search),
-    Action("log_scale", "l", "Loss chart: logarithmic or linear", "Log scale", ("run",), (), _needs_run),
+    Action("add_samples", "o", "Add recordings: a file, a folder, a zip, an export", "Add", TTS, ("samples",), _launch),
+    Action("transcribe", "s", "Write down what is said", "Write down", ("samples",), ("samples",), _transcribe),
+    Action("play", "enter", "Play the sample", "Play", ("samples",), ("samples",), _needs_sample),
+    Action("edit_text", "e", "Edit what is said in it", "Edit", ("samples",), ("samples",), _needs_sample),
+    Action("view", "v", "Show the doubtful ones, those without a text, all", "View", ("samples",), (), _needs_sample),
+    Action("replace", "f", "Find and replace in all transcripts", "Replace", ("samples",), (), _needs_sample),
+    Action("rename_sample", "R", "Rename the sample", "Rename", ("samples",), (), _needs_sample),
+    Action("export_samples", "w", "Write all samples for another program", "Write", ("samples",), (), _needs_sample),
+    Action("train_voice", "s", "Train a voice of the samples", "Start", VOICE_FORM, VOICE_FORM, _train_voice),
+    Action("say", "enter", "Let the voice speak", "Speak", ("voices",), ("voices",), _needs_voice),
+    Action("stop", "x", "Stop: save a checkpoint, then end", "Stop", ALL, RUNS, _stop),
+    Action("resume", "r", "Resume from the last checkpoint", "Resume", ALL, RUNS, _resume),
+    Action("find", "/", "Search in the log", "Find", RUNS, RUNS, _needs_run),
+    Action("next_match", "n", "Next match", "Next", RUNS, (), _needs_search),
+    Action("previous_match", "N", "Previous match", "Previous", RUNS, (), _needs_search),
+    Action("log_scale", "l", "Loss chart: logarithmic or linear", "Log scale", RUNS, (), _needs_run),
     Action("activate", "enter", "Activate the adapter", "Activate", ("adapters",), ("adapters",), _activate),
     Action("base", "b", "Back to the base model", "Base", ("adapters",), ("adapters",), _base),
     Action("evaluate", "e", "Evaluate: base against adapter", "Evaluate", ("adapters",), ("adapters",), _evaluate),
-    Action("delete", "d", "Delete (to the trash)", "Delete", ("dataset", "adapters"), ("adapters",), _delete),
-    Action("undo", "u", "Undo the last delete, rename or merge", "Undo", LLM, ("adapters",), _undo),
+    Action("delete", "d", "Delete (to the trash)", "Delete", DELETES, ("adapters", "samples", "voices"), _delete),
+    Action("undo", "u", "Undo the last delete, rename, merge or edit", "Undo", ALL, ("adapters", "voices"), _undo),
     Action("copy", "y", "Copy the command shown", "Copy", LLM, ("params",), _needs_dataset),
-    Action("runs", "t", "All runs", "Runs", LLM, ("run",), _launch),
+    Action("copy", "y", "Copy the command shown", "Copy", VOICE_FORM, VOICE_FORM),
+    Action("runs", "t", "All runs", "Runs", ALL, RUNS, _launch),
     Action("sweeps", "S", "Sweeps: search for good parameters", "Sweeps", LLM, (), _launch),
-    Action("machine", "i", "What this machine has", "Machine", LLM, (), _launch),
-    Action("zoom", "z", "Zoom the pane", "Zoom", LLM, ("params",)),
+    Action("machine", "i", "What this machine has", "Machine", ALL, (), _launch),
+    Action("zoom", "z", "Zoom the pane", "Zoom", ALL, FORMS),
     Action("next_pane", "tab", "Next pane"),
     Action("previous_pane", "shift+tab", "Previous pane"),
     Action("down", "j", "Down"),
     Action("up", "k", "Up"),
     Action("top", "g", "First line"),
-    Action("bottom", "G", "Last line; a log follows again", "Follow", footer=("run",)),
+    Action("bottom", "G", "Last line; a log follows again", "Follow", footer=RUNS),
     Action("back", "escape", "One level out"),
-    Action("palette", ":", "Command palette (also ctrl+p)", "Palette", footer=("tts",)),
-    Action("help", "?", "Help: all keys", "Help", footer=(*LLM, "tts")),
-    Action("quit", "q", "Quit; a training goes on", "Quit", footer=(*LLM, "tts")),
+    Action("palette", ":", "Command palette (also ctrl+p)", "Palette"),
+    Action("help", "?", "Help: all keys", "Help", footer=ALL),
+    Action("quit", "q", "Quit; a training goes on", "Quit", footer=ALL),
 )  # fmt: skip
 
 KEYS = tuple(dict.fromkeys(action.key for action in ACTIONS))
@@ -213,10 +259,11 @@ def valid(action: Action, pane: str) -> bool:
 
 def elsewhere(key: str, pane: str) -> str:
     """Why a key does nothing in `pane`: where it is valid."""
-    if pane not in LLM:
-        return "That key belongs to the language model: press 1"
-    panes = [PANES[pane] for action in ACTIONS if action.key == key for pane in action.panes]
-    return f"That key is for {' and '.join(dict.fromkeys(panes))}: press tab"
+    here = TTS if pane in TTS else LLM
+    panes = [PANES[name] for action in ACTIONS if action.key == key for name in action.panes if name in here]
+    if panes:
+        return f"That key is for {' and '.join(dict.fromkeys(panes))}: press tab"
+    return "That key belongs to the language model: press 1" if here is TTS else "That key belongs to voices: press 2"
 
 
 def for_footer(pane: str) -> list[Action]:

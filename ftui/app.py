@@ -37,6 +37,7 @@ from ftui.screens.tts import TTSScreen
 
 if TYPE_CHECKING:
     from engines.llm import LLMEngine
+    from engines.tts import TTSEngine
 
 Result = TypeVar("Result")
 ERRORS = "ftui-errors.log"
@@ -90,6 +91,7 @@ class FtuiApp(App[None]):
     ESCAPE_TO_MINIMIZE = False
 
     engine: reactive[LLMEngine | None] = reactive(None)
+    tts: TTSEngine  # there as soon as `engine` is
     device: reactive[str] = reactive("")
     active_adapter: reactive[str | None] = reactive(None)
 
@@ -127,7 +129,9 @@ class FtuiApp(App[None]):
 
     def _load_engine(self) -> LLMEngine:
         from engines.llm import LLMEngine
+        from engines.tts import TTSEngine
 
+        self.tts = TTSEngine(self.workspace)
         return LLMEngine(self.workspace)
 
     def _engine_loaded(self, engine: LLMEngine) -> None:
@@ -135,7 +139,7 @@ class FtuiApp(App[None]):
         self.in_background("device", self._find_device, self._device_found)
         self.in_background("reconcile", engine.runs.reconcile, lambda runs: None)
 
-    def on_params_panel_ready(self) -> None:
+    def on_form_panel_ready(self) -> None:
         self.call_after_refresh(_leave_out_of_collections)
 
     def _find_device(self) -> str:

@@ -55,6 +55,11 @@ def sweep(home: Path, space: Path, dataset: str, name: str, values: dict[str, An
     return _join(["ftui", "llm", "sweep", str(space), "--dataset", dataset, "--name", name, *flags(values)], home)
 
 
+def tts(home: Path, words: list[str], values: dict[str, Any]) -> str:
+    """`ftui tts …` with parameters as flags."""
+    return _join(["ftui", "tts", *words, *flags(values)], home)
+
+
 def _join(words: list[str], home: Path) -> str:
     where = [] if home == default_home() else ["--home", str(home)]
     return shlex.join([*words, *where])

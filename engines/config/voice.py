@@ -141,7 +141,9 @@ class VoiceConfig(JobConfig):
     preview_sentences: Annotated[
         list[str],
         Field(
-            title="Preview sentences", description="Spoken after each epoch and by zero-shot cloning; none: no preview"
+            title="Preview sentences",
+            json_schema_extra={"separator": "|"},
+            description="Spoken after each epoch and by zero-shot cloning; none: no preview",
         ),
     ] = [
         "Today the weather is fine, and we are going for a walk.",

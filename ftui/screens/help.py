@@ -10,6 +10,8 @@ from ftui.clean import clean_line
 from ftui.screens.dialog import TextDialog
 from ftui.widgets.action_footer import key_name
 
+WHOLE = {actions.LLM: "Language model", actions.TTS: "Voice", actions.ALL: "Language model and voice"}
+
 
 class HelpScreen(TextDialog):
     """The help as a box to read."""
@@ -34,8 +36,8 @@ def text(facts: Facts) -> Content:
 def _where(action: Action) -> str:
     if not action.panes:
         return "Everywhere"
-    if action.panes == actions.LLM:
-        return "Language model"
+    if action.panes in WHOLE:
+        return WHOLE[action.panes]
     return "In " + " and ".join(actions.PANES[pane] for pane in action.panes)
 
 

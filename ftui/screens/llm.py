@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.dom import DOMNode
 from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import DataTable, Static
@@ -21,19 +20,18 @@ from engines.runs import Run
 from ftui.actions import LLM, PANES, Facts
 from ftui.screens.dataset_jobs import DatasetJobs
 from ftui.screens.llm_jobs import Jobs
-from ftui.screens.place import Place
+from ftui.screens.panes import PanesPlace
 from ftui.widgets.adapter_panel import AdapterPanel
 from ftui.widgets.dataset_panel import DatasetPanel
 from ftui.widgets.pane import Pane
-from ftui.widgets.pane_tabs import PaneTabs
 from ftui.widgets.run_panel import RunPanel
 from ftui.widgets.start_bar import StartBar
 
 if TYPE_CHECKING:
     from engines.llm import LLMEngine
+    from ftui.widgets.form_panel import FormPanel
     from ftui.widgets.params_panel import ParamsPanel
 
-WIDE = (110, 34)  # from this size on the panes stand side by side
 CHECK_SECONDS = 0.3
 
 
@@ -55,10 +53,11 @@ def look(engine: LLMEngine) -> Lists:
     return Lists(engine.datasets.list(), engine.adapters.list(), newest, active is not None)
 
 
-class LLMScreen(Place):
-    """Four panes, side by side or one at a time. What they can do is in the panes and in `Jobs`."""
+class LLMScreen(PanesPlace):
+    """Four panes. What they can do is in the panes and in `Jobs`."""
 
     NAME = "llm"
+    PANES = LLM
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,11 +67,9 @@ class LLMScreen(Place):
         self.run_panel = RunPanel(id="run")
         self.adapter_panel = AdapterPanel(id="adapters")
         self.start_bar = StartBar()
-        self.tabs = PaneTabs()
         self.placeholder = Static("loading…", id="params-loading", classes="pane", markup=False)
         self.params: ParamsPanel | None = None
         self.lists: Lists | None = None
-        self.zoomed = False
         self.warnings: list[str] = []
         self.refusal = ""  # why the engine would not start a training
         self.wanted_dataset = ""
@@ -90,11 +87,8 @@ class LLMScreen(Place):
         yield self.start_bar
 
     def on_mount(self) -> None:
-        self.pane = self.ftui.remembered.pane if self.ftui.remembered.pane in LLM else LLM[0]
         self.wanted_dataset = self.ftui.remembered.dataset
-        for name, pane in self.panes.items():
-            pane.border_title = Content.styled(PANES[name], "$foreground-muted")
-        self.lay_out()
+        self.begin_panes()
         self.watch(self.app, "engine", self._begin)
 
     # --- the engine's answers ---
@@ -113,8 +107,8 @@ class LLMScreen(Place):
         panel.set_class(self.placeholder.has_class("-hidden"), "-hidden")
         self.query_one("#left").mount(panel, after=self.placeholder)
 
-    def on_params_panel_ready(self, event: ParamsPanel.Ready) -> None:
-        self.params = event.panel
+    def on_form_panel_ready(self, event: FormPanel.Ready) -> None:
+        self.params = cast("ParamsPanel", event.panel)
         self.placeholder.remove()
         event.panel.border_title = Content.styled(PANES["params"], "$foreground-muted")
         self.lay_out()
@@ -167,7 +161,7 @@ class LLMScreen(Place):
             self.ftui.remembered.dataset = event.dataset.name
         self.check()
 
-    def on_params_panel_changed(self) -> None:
+    def on_form_panel_changed(self) -> None:
         self.check()
 
     def check(self) -> None:
@@ -250,98 +244,3 @@ class LLMScreen(Place):
     @on(DataTable.RowHighlighted)
     def _row_moved(self) -> None:
         self.show_footer()
-
-    # --- panes ---
-
-    def lay_out(self) -> None:
-        """Side by side where there is room; else, and when zoomed, the current pane alone."""
-        stacked = self.zoomed or self.size.width < WIDE[0] or self.size.height < WIDE[1]
-        current = self.panes[self.pane]
-        self.set_class(stacked, "-stacked")
-        changed: list[DOMNode] = []
-        for name, pane in self.panes.items():
-            if _set_classes(pane, {"-current": pane is current, "-hidden": stacked and pane is not current}):
-                changed.append(pane)
-                mark, style = ("▸ ", "bold $text-accent") if pane is current else ("", "$foreground-muted")
-                pane.border_title = Content.styled(f"{mark}{PANES[name]}", style)
-        for column in self.query(".column"):
-            if _set_classes(column, {"-hidden": stacked and current not in column.children}):
-                changed.append(column)
-        self.app.stylesheet.update_nodes(changed)
-        self.tabs.show(self.pane)
-
-    @on(PaneTabs.Clicked)
-    def _tab_clicked(self, event: PaneTabs.Clicked) -> None:
-        self.go_to(event.pane)
-
-    def go_to(self, pane: str) -> None:
-        self.enter(pane)
-        self.focus_pane()
-
-    def enter(self, pane: str) -> None:
-        """Make `pane` the current one."""
-        if pane != self.pane:
-            self.pane = pane
-            self.ftui.remembered.pane = pane
-            self.lay_out()
-        self.show_footer()
-
-    def focus_pane(self) -> None:
-        pane = self.panes[self.pane]
-        target = pane.target() if isinstance(pane, Pane) else pane
-        self.set_focus(target)
-
-    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        for name, pane in self.panes.items():
-            if pane in event.widget.ancestors_with_self:
-                self.enter(name)
-
-    def on_resize(self, event: events.Resize) -> None:
-        super().on_resize(event)
-        self.lay_out()
-
-    def do_next_pane(self) -> None:
-        self._step(1)
-
-    def do_previous_pane(self) -> None:
-        self._step(-1)
-
-    def _step(self, step: int) -> None:
-        self.go_to(LLM[(LLM.index(self.pane) + step) % len(LLM)])
-
-    def do_zoom(self) -> None:
-        self.zoomed = not self.zoomed
-        self.lay_out()
-
-    def do_back(self) -> None:
-        """Out of an editor, a search, a preview; then out of the zoom."""
-        pane = self.panes[self.pane]
-        if isinstance(pane, Pane) and pane.leave():
-            return
-        if self.zoomed:
-            self.do_zoom()
-
-    def _move(self, where: str) -> None:
-        pane = self.panes[self.pane]
-        if isinstance(pane, Pane):
-            pane.move(where)
-
-    def do_down(self) -> None:
-        self._move("down")
-
-    def do_up(self) -> None:
-        self._move("up")
-
-    def do_top(self) -> None:
-        self._move("top")
-
-    def do_bottom(self) -> None:
-        self._move("bottom")
-
-
-def _set_classes(node: DOMNode, classes: dict[str, bool]) -> bool:
-    """Set classes that no child depends on, without a look at the styles of all children. True if any changed."""
-    wanted = [(name, present) for name, present in classes.items() if node.has_class(name) != present]
-    for name, present in wanted:
-        node.set_class(present, name, update=False)
-    return bool(wanted)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any, cast
 
 from textual.content import Content
@@ -14,51 +13,31 @@ from ftui import command_line
 from ftui.clean import clean
 from ftui.screens import confirm
 from ftui.screens.dialog import TextDialog
+from ftui.screens.run_jobs import RunJobs
 
 if TYPE_CHECKING:
     from engines.config import EvaluateConfig, GenerateConfig, JobConfig
     from engines.llm import LLMEngine
-    from ftui.app import FtuiApp
     from ftui.screens.llm import LLMScreen
 
 DEMO_DATASET = "sample"
 SHOWN_ROWS = 5
-LONGEST_CAUSE = 120  # characters in a notice
 
 
-class Jobs:
+class Jobs(RunJobs):
     """The actions that concern more than one pane. Each engine call that may take time is in the background."""
 
+    screen: LLMScreen
+
     def __init__(self, screen: LLMScreen):
-        self.screen = screen
-        self.busy = ""  # what is being started just now
+        super().__init__(screen)
         self._demo = False  # a preparation that the demo's training waits for
         self._machine_asked = False
-
-    @property
-    def ftui(self) -> FtuiApp:
-        return self.screen.ftui
 
     @property
     def engine(self) -> LLMEngine:
         assert self.ftui.engine is not None  # actions are blocked until it is loaded
         return self.ftui.engine
-
-    def launch(self, what: str, work: Any, then: Any) -> None:
-        """Start something; until the engine has answered nothing else is started."""
-        self.busy = f"{what}: wait a moment"
-
-        def done(value: Any) -> None:
-            self.busy = ""
-            then(value)
-            self.screen.show_footer()
-
-        def failed(error: Exception) -> None:
-            self.busy = ""
-            self.ftui.show_error(error)
-            self.screen.show_footer()
-
-        self.ftui.in_background("launch", work, done, failed)
 
     # --- datasets ---
 
@@ -175,38 +154,24 @@ class Jobs:
         self.screen.run_panel.show(run)
         self.screen.go_to("run")
 
-    def do_stop(self) -> None:
+    def run_to_stop(self) -> Run | None:
         preparing = self.screen.dataset_panel.preparing
-        run = preparing if preparing is not None and self.screen.pane == "dataset" else self.screen.run_panel.run
-        if run is not None:
-            what = "it saves a checkpoint, then ends" if run.kind == "train" else "it ends soon"
-            self.ftui.in_background(
-                "stop", lambda: self.engine.stop(run), lambda _: self.ftui.say(f"Stopping {run.name}: {what}")
-            )
+        return preparing if preparing is not None and self.screen.pane == "dataset" else self.screen.run_panel.run
 
-    def do_resume(self) -> None:
-        run = self.screen.run_panel.run
-        if run is not None:
-            self.launch("Resuming", lambda: self.engine.resume(run), lambda _: self.screen.go_to("run"))
+    def resume(self, run: Run) -> object:
+        return self.engine.resume(run)
 
-    def do_runs(self) -> None:
-        from ftui.screens.runs import RunsScreen
-
-        def chosen(run: Run | None) -> None:
-            if run is not None:
-                self._started(run)
-
-        self.screen.app.push_screen(RunsScreen(self.engine), chosen)
+    def show_run(self, run: Run) -> None:
+        self._started(run)
 
     def run_moved(self, run: Run, state: str) -> None:
-        """The run that is shown has another state."""
-        if state == "done":
-            self.ftui.say(f"✓ {run.name} is done")
-        elif state in ("failed", "lost"):
-            cause = shorten(run.status().cause or state, LONGEST_CAUSE, placeholder="…")
-            self.ftui.say(f"✗ {run.name}: {cause}", "The Run pane says what to do.", severity="error")
+        super().run_moved(run, state)
         if state == "done" and run.kind == "evaluate":
             self._show_evaluation(run)
+
+    def running(self) -> Run | None:
+        lists = self.screen.lists
+        return super().running() or (lists.training if lists is not None and lists.training_active else None)
 
     # --- a look at the tokens ---
 
@@ -265,15 +230,7 @@ class Jobs:
 
         self.screen.app.push_screen(SweepsScreen(self.engine, self.screen.dataset_panel.dataset), chosen)
 
-    # --- the machine, the clipboard, the trash ---
-
-    def do_machine(self) -> None:
-        from ftui.widgets.machine import report
-
-        def show(found: dict[str, Any]) -> None:
-            self.screen.app.push_screen(TextDialog("This machine", report(found)))
-
-        self.ftui.in_background("doctor", self.engine.doctor, show)
+    # --- the machine ---
 
     def show_machine_in_pane(self) -> None:
         """What was found here, in the empty Dataset pane."""
@@ -284,40 +241,3 @@ class Jobs:
             self._machine_asked = True
             panel.show_machine(Content.styled("looking at this machine…", "$foreground-muted"))
         self.ftui.in_background("doctor", self.engine.doctor, lambda found: panel.show_machine(first_run(found)))
-
-    def do_copy(self) -> None:
-        self.screen.app.copy_to_clipboard(self.command())
-        self.ftui.say("Copied", self.command())
-
-    def do_undo(self) -> None:
-        words, restore = self.ftui.undo_stack.pop()
-
-        def restored(_: object) -> None:
-            self.ftui.say(words)
-            self.screen.scan()
-
-        self.ftui.in_background("undo", restore, restored)
-
-    # --- leaving ---
-
-    def do_quit(self) -> None:
-        """Leave at once, or ask what shall become of a training; it goes on in any case but one."""
-        run = self._running()
-        if run is None:
-            self.screen.app.exit()
-            return
-        chosen = run
-
-        def answered(answer: str | None) -> None:
-            if answer == "detach":
-                self.screen.app.exit()
-            elif answer == "stop":
-                self.ftui.in_background("stop", lambda: self.engine.stop(chosen), lambda _: self.screen.app.exit())
-
-        self.screen.app.push_screen(confirm.leave(run.name), answered)
-
-    def _running(self) -> Run | None:
-        if self.screen.facts().run_active:
-            return self.screen.run_panel.run
-        lists = self.screen.lists
-        return lists.training if lists is not None and lists.training_active else None

@@ -58,14 +58,15 @@ class OpenFileScreen(Dialog[Path]):
     OpenFileScreen #hint { color: $foreground-muted; }
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, heading: str = "Open chats, a dataset file, or a folder"):
         super().__init__()
+        self.heading = heading
         self.folder = folder
         self.entries: list[Entry] = []
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box") as box:
-            box.border_title = Content("Open chats, a dataset file, or a folder")
+            box.border_title = Content(self.heading)
             box.border_subtitle = Content("esc cancels")
             yield Input(f"{self.folder}/", id="path", select_on_focus=False)
             yield Static(HINT, id="hint", markup=False)

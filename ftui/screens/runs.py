@@ -11,13 +11,12 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
-from engines.runs import Run, RunStatus
+from engines.runs import Run, Runs, RunStatus
 from ftui.format import STATE_MARKS, date, duration
 from ftui.screens.dialog import Dialog
 from ftui.widgets.list_table import ListTable
 
 if TYPE_CHECKING:
-    from engines.llm import LLMEngine
     from ftui.app import FtuiApp
 
 HEADINGS = ("state", "kind", "name", "started", "took", "cause")
@@ -37,9 +36,9 @@ class RunsScreen(Dialog[Run]):
     ]
     DEFAULT_CSS = "RunsScreen ListTable { max-height: 100%; } RunsScreen > .box { max-width: 140; }"
 
-    def __init__(self, engine: LLMEngine):
+    def __init__(self, runs: Runs):
         super().__init__()
-        self.engine = engine
+        self.source = runs
         self.runs: dict[str, Run] = {}
 
     def compose(self) -> ComposeResult:
@@ -56,7 +55,7 @@ class RunsScreen(Dialog[Run]):
 
     def _look(self) -> None:
         ftui = cast("FtuiApp", self.app)
-        ftui.in_background("runs", lambda: [(run, run.status()) for run in self.engine.runs.list()], self._show)
+        ftui.in_background("runs", lambda: [(run, run.status()) for run in self.source.list()], self._show)
 
     def _show(self, found: Found) -> None:
         if not self.is_attached:

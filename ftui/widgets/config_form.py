@@ -40,6 +40,7 @@ class FieldSpec:
     kind: str  # bool, choice, list, text
     choices: tuple[str, ...]
     bounds: str
+    separator: str = ","  # between the items of a list
 
     @property
     def help(self) -> str:
@@ -53,7 +54,7 @@ def fields_of(model: type[JobConfig]) -> Iterator[FieldSpec]:
         kind = {"boolean": "bool", "array": "list"}.get(schema.get("type"), "choice" if choices else "text")
         yield FieldSpec(
             name, schema.get("title", name), schema.get("description", ""), schema.get("unit", ""), kind, choices,
-            _bounds(schema),
+            _bounds(schema), schema.get("separator", ","),
         )  # fmt: skip
 
 
@@ -62,10 +63,10 @@ def _bounds(schema: dict[str, Any]) -> str:
     return ", ".join(f"{sign}{schema[key]:g}" for key, sign in signs.items() if key in schema)
 
 
-def as_text(value: Any) -> str:
+def as_text(value: Any, separator: str = ",") -> str:
     """A value as it is typed into a field."""
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return f"{separator} ".join(map(str, value))
     return exact(value) if isinstance(value, float) else str(value)
 
 
@@ -116,7 +117,7 @@ class FieldRow(EndsWithEnter, Widget, can_focus=True):
         if self.spec.kind == "choice":
             options = [(choice, choice) for choice in self.spec.choices]
             return Select(options, value=self.value, allow_blank=False, compact=True)
-        return Input(clean_line(as_text(self.value)), compact=True, select_on_focus=True)
+        return Input(clean_line(as_text(self.value, self.spec.separator)), compact=True, select_on_focus=True)
 
     def edit(self) -> None:
         """What enter does on the row: open its editor, or leave it."""
@@ -141,7 +142,7 @@ class FieldRow(EndsWithEnter, Widget, can_focus=True):
             elif isinstance(editor, Select):
                 editor.value = value
             elif isinstance(editor, Input):
-                editor.value = clean_line(as_text(value))
+                editor.value = clean_line(as_text(value, self.spec.separator))
 
     def say(self, problem: str, changed: bool) -> None:
         """What is wrong with the value, and whether it differs from the preset."""
@@ -172,7 +173,7 @@ class FieldRow(EndsWithEnter, Widget, can_focus=True):
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
-        parts = [part.strip() for part in event.value.split(",")]
+        parts = [part.strip() for part in event.value.split(self.spec.separator)]
         value: Any = [part for part in parts if part] if self.spec.kind == "list" else event.value.strip()
         self.post_message(self.Changed(self, value))
 

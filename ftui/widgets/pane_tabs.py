@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual import events
 from textual.content import Content
 from textual.message import Message
@@ -22,15 +24,16 @@ class PaneTabs(Static):
             super().__init__()
             self.pane = pane
 
-    def __init__(self) -> None:
+    def __init__(self, panes: Sequence[str]) -> None:
         super().__init__(markup=False)
+        self.panes = panes
         self._ends: list[tuple[int, str]] = []
 
     def show(self, current: str) -> None:
         content, self._ends = Content(""), []
-        for name, title in PANES.items():
+        for name in self.panes:
             mark, style = ("▸", "bold reverse") if name == current else (" ", "$foreground-muted")
-            content += Content.styled(f" {mark} {title} ", style)
+            content += Content.styled(f" {mark} {PANES[name]} ", style)
             self._ends.append((content.cell_length, name))
         self.update(content, layout=False)
 

@@ -15,6 +15,7 @@ from ftui.format import STATE_MARKS, UNKNOWN, count, duration, number, path, rat
 STATE_STYLES = {"done": "$text-success", "failed": "$text-error", "lost": "$text-warning", "stopped": "$text-warning"}
 WORKING = "$text-accent"
 PAIR_WIDTH = 23
+TRAININGS = ("train", "voice")
 
 
 def mark(state: str) -> Content:
@@ -24,7 +25,7 @@ def mark(state: str) -> Content:
 def head(run: Run, status: RunStatus, progress: Progress, width: int) -> Content:
     """Everything above the chart."""
     lines = [_title(run, status, progress), _bar(status, progress, width)]
-    pairs = _training(status, progress) if run.kind == "train" else [("elapsed", duration(_elapsed(status)))]
+    pairs = _training(status, progress) if run.kind in TRAININGS else [("elapsed", duration(_elapsed(status)))]
     lines += _pairs(pairs, width - 2)
     lines += [Content.styled(clean_line(f"⚠ {text}"), "$text-warning") for text in progress.warnings[-2:]]
     return Content("\n").join(lines)
@@ -109,7 +110,7 @@ def failure(run: Run, status: RunStatus) -> Content | None:
     """What a run that ended badly says: cause, next step, exit code, log, key."""
     if status.state not in ("failed", "lost", "stopped"):
         return None
-    resumable = run.kind == "train"
+    resumable = run.kind in TRAININGS
     if status.state == "stopped":
         return Content.styled("Press r to resume from its checkpoint." if resumable else "", "$foreground-muted")
     code = UNKNOWN if status.exit_code is None else str(status.exit_code)

@@ -52,10 +52,10 @@ class RunPanel(Pane):
             self.state = state
             self.before = before
 
-    def __init__(self, *, id: str | None = None):
+    def __init__(self, empty: str = EMPTY, *, id: str | None = None):
         super().__init__(id=id, classes="pane -empty")
         self.follower: Follower | None = None
-        self.head = Static(Content.styled(EMPTY, "$foreground-muted"), id="run-head", markup=False)
+        self.head = Static(Content.styled(empty, "$foreground-muted"), id="run-head", markup=False)
         self.failure = Static("", id="run-failure", markup=False)
         self.chart = LossChart(id="chart")
         self.log_view = LogView(id="log")

@@ -23,13 +23,13 @@ from tests.tui.conftest import add_adapter, add_dataset, opened
 
 
 def test_no_footer_has_more_than_seven_actions() -> None:
-    for pane in (*actions.LLM, "tts"):
+    for pane in actions.ALL:
         shown = [action for action in actions.ACTIONS if pane in action.footer]
         assert 3 <= len(shown) <= actions.FOOTER_LIMIT, pane
 
 
 def test_a_key_means_one_thing_in_a_pane() -> None:
-    for pane in (*actions.LLM, "tts"):
+    for pane in actions.ALL:
         keys = [action.key for action in actions.ACTIONS if actions.valid(action, pane)]
         assert len(keys) == len(set(keys)), pane
 
@@ -59,14 +59,6 @@ async def test_help_and_palette_open_from_the_keys(engine: LLMEngine) -> None:
         await ui.until(lambda: ui.shows("Zoom the pane"))
         await ui.press("enter", "enter")
         await ui.until(lambda: ui.screen.zoomed)
-
-
-async def test_voice_says_what_is_coming_and_one_goes_back(engine: LLMEngine) -> None:
-    async with opened(engine) as ui:
-        await ui.press("2")
-        await ui.until(lambda: ui.shows("Voice is not available yet", "press 1"))
-        await ui.press("1")
-        await ui.until(lambda: ui.shows("Dataset", "Parameters"))
 
 
 async def test_a_key_of_another_pane_says_where_it_works(engine: LLMEngine) -> None:

@@ -17,10 +17,13 @@ from textual.pilot import Pilot
 
 from engines import statefiles
 from engines.llm import LLMEngine
+from engines.tts import TTSEngine
 from ftui.app import FtuiApp
 from ftui.screens.llm import LLMScreen
 from ftui.widgets import run_figures
 from tests.tui.conftest import Driver, add_adapter, add_dataset, add_sweep
+from tests.tui.test_voice import add_samples
+from tests.tui.test_voice import go as open_voices
 
 NOW = 1_700_001_000.0
 NEXT = "Lower the batch size or the max length, then resume."
@@ -148,5 +151,17 @@ def test_sweep(snap_compare: Any, full: LLMEngine, clock: None) -> None:
     assert snap_compare(FtuiApp(), terminal_size=(80, 24), run_before=when("S"))
 
 
-def test_voice(snap_compare: Any, engine: LLMEngine, clock: None) -> None:
-    assert snap_compare(FtuiApp(), terminal_size=(80, 24), run_before=when("2"))
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_voice(snap_compare: Any, engine: LLMEngine, clock: None, size: tuple[int, int]) -> None:
+    add_samples(TTSEngine(engine.workspace))
+
+    async def look(pilot: Pilot[None]) -> None:
+        assert isinstance(pilot.app, FtuiApp)
+        ui = Driver(pilot, pilot.app)
+        await ui.ready()
+        await open_voices(ui)
+        await ui.press("j")
+        await ui.until(lambda: ui.shows("Bxatl?", "▇"))
+        await settled(ui)
+
+    assert snap_compare(FtuiApp(), terminal_size=size, run_before=look)
