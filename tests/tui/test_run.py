@@ -33,7 +33,7 @@ async def test_a_failure_says_cause_next_step_code_log_and_key(engine: LLMEngine
 
 
 async def test_stop_saves_and_resume_goes_on(engine: LLMEngine) -> None:
-    run = start_run(engine, "--steps", "60", "--seconds", "0.05")
+    run = start_run(engine, "--steps", "60", "--seconds", "0.2")  # it must still run when the app is up
     async with opened(engine) as ui:
         await ui.until(lambda: ui.shows("● running", "step "))
         await ui.press("r")
@@ -42,7 +42,7 @@ async def test_stop_saves_and_resume_goes_on(engine: LLMEngine) -> None:
         await ui.until(lambda: ui.shows("■ stopped", "Press r to resume"))
         assert state(run) == "stopped"
         await ui.press("r")
-        await ui.until(lambda: ui.shows("✓ done", "step 60/60", "attempt   2"))
+        await ui.until(lambda: ui.shows("✓ done", "step 60/60", "attempt   2"), 40)
         await ui.press("x")
         await ui.until(lambda: ui.shows("chats-quick is not running"))
 
