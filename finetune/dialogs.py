@@ -138,27 +138,31 @@ class DialogBuilder(DialogCounts):
         is_harmless: it is known already that no text has control characters.
         """
         rows: list[Row] = []
-        count = turns_said = asked = said = 0
+        count = messages = prompts = prompted = asked = said = 0
         for dialog in batch:
             turns = dialog.turns
             characters = characters_as_they_are(turns, is_harmless) if turns else None
-            if characters is None or len(turns) < self.min_turns:
+            if characters is None or len(turns) - len(turns) % 2 < self.min_turns:
                 self._add_other_dialog(dialog, rows)
                 continue
             count += 1
-            turns_said += len(turns)
-            asked += characters[0]
-            said += characters[1]
+            messages += len(turns)
+            if characters[0]:
+                prompts += 1
+                prompted += characters[0]
+            asked += characters[1]
+            said += characters[2]
             rows.append(Row(turns, dialog.conversation, label=dialog.label))
         if count:
-            self.messages_read += turns_said
-            self.messages_used += turns_said
-            self.turns += turns_said
+            self.messages_read += messages
+            self.messages_used += messages
+            self.turns += messages - prompts
             self.dialogs += count
             self.conversations += count
             self.sources[self.source] += count
-            self.characters["user"] += asked
-            self.characters["assistant"] += said
+            self.characters.update(user=asked, assistant=said)
+        if prompts:
+            self.characters["system"] += prompted
         self.write_all(rows)
 
     def _add_other_dialog(self, dialog: Dialog, rows: list[Row]) -> None:

@@ -13,7 +13,7 @@ _SENTENCE_END = re.compile(r"(?:[.!?…。！？]+[\"'»”’)\]]*(?=\s|$)|(?=\
 
 def harmless(text: str) -> str:
     """Without control characters; vertical tabs and the like become line breaks, half surrogate pairs U+FFFD."""
-    return HARMFUL.sub(_harmless_character, text)
+    return text if text.isprintable() else HARMFUL.sub(_harmless_character, text)
 
 
 def is_surely_harmless(json: bytes) -> bool:

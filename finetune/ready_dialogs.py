@@ -8,15 +8,18 @@ from finetune.formats.dialog import TOOL, Dialog, Turn
 from finetune.plain_text import HARMFUL, harmless
 
 
-def characters_as_they_are(turns: list[Turn], is_harmless: bool) -> tuple[int, int] | None:
-    """Characters of questions and answers in a dialog with which nothing is wrong, as nearly all are; else None.
+def characters_as_they_are(turns: list[Turn], is_harmless: bool) -> tuple[int, int, int] | None:
+    """Characters of system prompt, questions and answers in a dialog with which nothing is wrong; else None.
 
-    is_harmless: it is known already that no text has control characters.
+    Nearly all dialogs are such. is_harmless: it is known already that no text has control characters.
     """
-    if len(turns) % 2:
-        return None
-    asked = said = 0
+    system = asked = said = 0
     one_by_one = iter(turns)
+    if len(turns) % 2:
+        first = next(one_by_one)
+        if first.role != "system" or len(turns) == 1 or not is_as_it_is(first.content, is_harmless):
+            return None
+        system = len(first.content)
     for question, answer in zip(one_by_one, one_by_one, strict=False):
         text, reply = question.content, answer.content
         if question.role != "user" or answer.role != "assistant" or not text or not reply:
@@ -27,7 +30,11 @@ def characters_as_they_are(turns: list[Turn], is_harmless: bool) -> tuple[int, i
             return None
         asked += len(text)
         said += len(reply)
-    return asked, said
+    return system, asked, said
+
+
+def is_as_it_is(text: str, is_harmless: bool) -> bool:
+    return bool(text) and text.strip() is text and (is_harmless or not is_harmful(text))
 
 
 def is_harmful(text: str) -> bool:

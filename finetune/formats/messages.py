@@ -55,6 +55,10 @@ def read_dialog(row: dict[str, Any], messages: Any) -> Dialog:
 
 def read_turn(message: Any, number: int) -> Turn:
     """Raises BadRow that names the message by its number."""
+    if type(message) is dict and len(message) == 2:  # as nearly all are
+        role, text = message.get("role") or message.get("from"), message.get("content") or message.get("value")
+        if type(role) is str and type(text) is str and (known := ROLES.get(role)) is not None and known != TOOL:
+            return Turn(known, text)
     if not isinstance(message, dict):
         raise BadRow(f"message {number} is {describe(message)}, {EXPECTED}")
     if "role" not in message and "from" not in message:
