@@ -259,6 +259,7 @@ def train(arguments: argparse.Namespace) -> None:
         eval_loss=chosen_card.get("eval_loss"), heard=chosen_card.get("heard"),
         seconds=round(time.monotonic() - began, 1),
     )  # fmt: skip
+    shutil.rmtree(training.checkpoints, ignore_errors=True)  # of a full training three times the model's size
 
 
 def main() -> None:

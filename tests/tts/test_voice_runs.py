@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from engines import checkpoints, statefiles
+from engines import statefiles
 from engines.config import SampleConfig, VoiceConfig, build
 from engines.errors import UserError
 from engines.follow import LogFile
@@ -108,27 +108,9 @@ def test_killed_and_resumed_has_the_losses_of_a_run_never_interrupted(
     voices = [engine.voice_jobs.voices.get(name) for name in ("whole", "killed")]
     for one, other in zip(voices[0].epochs, voices[1].epochs, strict=True):
         assert (one.path / "model.safetensors").read_bytes() == (other.path / "model.safetensors").read_bytes()
-    points = [checkpoints.step_of(path) for path in (run.folder / "checkpoints").iterdir()]
-    assert len(points) == 2 and max(points) == 15
+    assert not (run.folder / "checkpoints").exists()  # they would take more room than the voice
     with pytest.raises(UserError, match="is finished"):
         engine.voice_jobs.resume(run)
-
-
-def test_an_epoch_whose_export_was_interrupted_is_exported_by_the_resumed_run(
-    engine: TTSEngine, config: VoiceConfig, voice_dataset: Path
-) -> None:
-    shutil.copytree(voice_dataset, engine.voice_jobs.dataset_folder("tester"))
-    run = engine.voice_jobs.train(config.model_copy(update={"num_epochs": 1}))
-    finished(engine, run)
-    voice = engine.voice_jobs.voices.get("tester")
-    weights = (voice.epochs[0].path / "model.safetensors").read_bytes()
-    shutil.rmtree(voice.epochs[0].path)
-    (run.folder / "result.json").unlink()
-    status = statefiles.read_json(run.folder / "status.json")
-    statefiles.write_json(run.folder / "status.json", {**status, "state": "failed"})  # as after a crash
-    engine.voice_jobs.resume(run)
-    finished(engine, run)
-    assert (engine.voice_jobs.voices.get("tester").epochs[0].path / "model.safetensors").read_bytes() == weights
 
 
 def spoken_samples(folder: Path) -> Path:
