@@ -28,6 +28,7 @@ from engines.errors import UserError
 from engines.events import emit
 from engines.run_protocol import run_script, stop_requested, write_result
 from engines.voice_files import Voice, read_voice
+from engines.workspace import is_real_dir
 from tts import qwen, speaking
 
 HOST = "127.0.0.1"
@@ -55,7 +56,7 @@ class Speakers:
         self.lock = threading.Lock()
 
     def list(self) -> list[Voice]:
-        entries = [entry for entry in self.folder.iterdir() if _NAME.fullmatch(entry.name) and entry.is_dir()]
+        entries = [entry for entry in self.folder.iterdir() if _NAME.fullmatch(entry.name) and is_real_dir(entry)]
         return [voice for voice in map(read_voice, sorted(entries)) if voice.epochs]
 
     def find(self, wanted: str) -> tuple[Voice, Path]:
