@@ -63,6 +63,10 @@ def evaluate(
     return run
 
 
+def has_report(run: Run) -> bool:
+    return (run.folder / "report.json").is_file()
+
+
 def report(run: Run) -> Report:
     """The report of an evaluation that is done. Raises UserError if it has none."""
     found = statefiles.read_object(run.folder / "report.json")

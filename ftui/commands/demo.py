@@ -61,7 +61,8 @@ def demo(*, common: Common | None = None) -> int:
     adapter = engine.adapters.get(ADAPTER)
 
     title(4, "base model against adapter, on conversations that were held out")
-    done = [run for run in engine.runs.list("evaluate") if run.name == ADAPTER and run.status().state == "done"]
+    evaluated = [run for run in engine.runs.list("evaluate") if run.name == ADAPTER]
+    done = [run for run in evaluated if run.status().state == "done" and evaluation.has_report(run)]
     run = done[0] if done else evaluation.evaluate(engine, adapter, EvaluateConfig(prompt=PROMPTS, answers=0))
     _finish(engine, run, common, "")
     report = evaluation.report(run)

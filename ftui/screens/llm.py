@@ -21,6 +21,7 @@ from ftui.actions import LLM, PANES, Facts
 from ftui.screens.dataset_jobs import DatasetJobs
 from ftui.screens.llm_jobs import Jobs
 from ftui.screens.panes import PanesPlace
+from ftui.screens.tuning_jobs import TuningJobs
 from ftui.widgets.adapter_panel import AdapterPanel
 from ftui.widgets.dataset_panel import DatasetPanel
 from ftui.widgets.pane import Pane
@@ -63,6 +64,7 @@ class LLMScreen(PanesPlace):
         super().__init__()
         self.jobs = Jobs(self)
         self.dataset_jobs = DatasetJobs(self.jobs)
+        self.tuning = TuningJobs(self.jobs)
         self.dataset_panel = DatasetPanel(id="dataset")
         self.run_panel = RunPanel(id="run")
         self.adapter_panel = AdapterPanel(id="adapters")
@@ -224,13 +226,15 @@ class LLMScreen(PanesPlace):
         )
 
     def owners(self) -> Iterable[object]:
-        return (self.panes[self.pane], self.jobs, self.dataset_jobs, self)
+        return (self.panes[self.pane], self.jobs, self.dataset_jobs, self.tuning, self)
 
     @on(RunPanel.Moved)
     def _run_moved(self, event: RunPanel.Moved) -> None:
         self.show_footer()
         if event.before:
             self.jobs.run_moved(event.run, event.state)
+            if event.state == "done" and event.run.kind == "evaluate":
+                self.tuning.show_report(event.run)
             self.scan()
 
     @on(DatasetPanel.Prepared)

@@ -10,13 +10,12 @@ from textual.content import Content
 
 from engines.runs import Run
 from ftui import command_line
-from ftui.clean import clean
 from ftui.screens import confirm
 from ftui.screens.dialog import TextDialog
 from ftui.screens.run_jobs import RunJobs
 
 if TYPE_CHECKING:
-    from engines.config import EvaluateConfig, GenerateConfig, JobConfig
+    from engines.config import GenerateConfig, JobConfig
     from engines.llm import LLMEngine
     from ftui.screens.llm import LLMScreen
 
@@ -124,7 +123,7 @@ class Jobs(RunJobs):
         def start() -> Run:
             return self.engine.train(self.engine.datasets.get(DEMO_DATASET), preset("demo"))
 
-        self.launch("Starting the demo", start, self._started)
+        self.launch("Starting the demo", start, self.started)
 
     # --- trainings ---
 
@@ -148,9 +147,9 @@ class Jobs(RunJobs):
         config = params.form.config if params else None
         if params is not None and config is not None and dataset is not None:
             name = params.adapter_name or None
-            self.launch("Starting", lambda: self.engine.train(dataset, config, name=name), self._started)
+            self.launch("Starting", lambda: self.engine.train(dataset, config, name=name), self.started)
 
-    def _started(self, run: Run) -> None:
+    def started(self, run: Run) -> None:
         self.screen.run_panel.show(run)
         self.screen.go_to("run")
 
@@ -162,12 +161,8 @@ class Jobs(RunJobs):
         return self.engine.resume(run)
 
     def show_run(self, run: Run) -> None:
-        self._started(run)
-
-    def run_moved(self, run: Run, state: str) -> None:
-        super().run_moved(run, state)
-        if state == "done" and run.kind == "evaluate":
-            self._show_evaluation(run)
+        self.started(run)
+        self.screen.tuning.open(run)
 
     def running(self) -> Run | None:
         lists = self.screen.lists
@@ -189,46 +184,6 @@ class Jobs(RunJobs):
         from ftui.widgets.token_view import draw
 
         self.ftui.push_screen(TextDialog("What is learned", draw(found)))
-
-    # --- evaluation ---
-
-    def do_evaluate(self) -> None:
-        from engines.evaluation import evaluate
-        from ftui.screens.evaluate import EvaluateScreen
-
-        adapter = self.screen.adapter_panel.adapter
-        if adapter is None:
-            return
-        chosen = adapter
-
-        def answered(config: EvaluateConfig | None) -> None:
-            if config is not None:
-                self.launch("Evaluating", lambda: evaluate(self.engine, chosen, config), self._started)
-
-        self.screen.app.push_screen(EvaluateScreen(self.ftui.workspace.home, chosen.name), answered)
-
-    def _show_evaluation(self, run: Run) -> None:
-        from engines.evaluation import report
-
-        title = f"Evaluation of {clean(run.name)}"
-
-        def show(found: dict[str, Any]) -> None:
-            from ftui.widgets.evaluation import draw
-
-            self.screen.app.push_screen(TextDialog(title, draw(found)))
-
-        self.ftui.in_background("report", lambda: report(run), show)
-
-    # --- sweeps ---
-
-    def do_sweeps(self) -> None:
-        from ftui.screens.sweeps import SweepsScreen
-
-        def chosen(run: Run | None) -> None:
-            if run is not None:
-                self._started(run)
-
-        self.screen.app.push_screen(SweepsScreen(self.engine, self.screen.dataset_panel.dataset), chosen)
 
     # --- the machine ---
 

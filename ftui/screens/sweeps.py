@@ -53,12 +53,12 @@ class SweepsScreen(Dialog[Run]):
     SweepsScreen ListTable { height: 1fr; }
     """
 
-    def __init__(self, engine: LLMEngine, dataset: Dataset | None):
+    def __init__(self, engine: LLMEngine, dataset: Dataset | None, run_id: str = ""):
         super().__init__()
         self.engine = engine
         self.dataset = dataset
         self.found: list[SweepState] = []
-        self.shown = ""  # the run id of the sweep that is shown
+        self.shown = run_id  # of the sweep that is shown; by default the newest
         self.table: ListTable | None = None
 
     @property

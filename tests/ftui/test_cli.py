@@ -98,8 +98,13 @@ def test_train_status_log_evaluate_adapters(ftui: Any, engine: LLMEngine, tiny_m
     events = [json.loads(line) for line in ftui("llm", "log", "--json").stdout.splitlines()]
     assert {"attempt", "train", "metrics", "result"} <= {event["event"] for event in events}
 
-    result = json.loads(ftui("llm", "evaluate", "one", "--prompt", "Hello?", "--json").stdout)["result"]
+    wanted = ["--prompt", "Hello?", "--answers", "1", "--max-new-tokens", "3", "--output", str(tmp_path / "r.md")]
+    conditions = ["--fail-if", "perplexity > 1", "--fail-if", "loss > 1000"]
+    result = json.loads(ftui("llm", "evaluate", "one", *wanted, *conditions, "--json", code=1).stdout)["result"]
     assert result["answers"][0]["prompt"] == "Hello?"
+    assert [failure["expression"] for failure in result["gate"]["failures"]] == ["perplexity > 1"]
+    assert "Gate: **failed**" in (tmp_path / "r.md").read_text()
+    assert "fail_if" in ftui("llm", "evaluate", "one", "--fail-if", "nonsense > 1", code=2).stderr
     answer = json.loads(
         ftui("llm", "chat", "--adapter", "one", "--prompt", "Hi", "--max-new-tokens", "4", "--json").stdout
     )

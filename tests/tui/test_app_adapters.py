@@ -99,3 +99,41 @@ async def test_an_engines_refusal_is_shown_with_its_next_step(two: LLMEngine, tm
         await ui.press("e", "s")
         await ui.until(lambda: ui.shows("training environment is not complete", "ftui setup llm"))
         assert not (two.workspace.home / "ftui-errors.log").exists()
+
+
+REPORT = {
+    "model": "/models/tiny", "adapters": ["newer"], "confidence": 0.95,
+    "sets": [
+        {
+            "name": "held_out", "kind": "dialogs", "rows": 17, "rows_in_all": 17, "conversations": 17, "tokens": 546,
+            "labels": [],
+            "figures": {
+                "base": {"perplexity": {"value": 174.35, "low": 82.08, "high": 355.14}},
+                "newer": {"perplexity": {"value": 38.08, "low": 24.16, "high": 59.92}},
+            },
+            "changes": {"newer": {"perplexity": {"value": -136.26, "low": -299.66, "high": -55.38}}},
+            "examples": [
+                {"prompt": "Tea\x1b]52;c;x\x07?", "expected": "yes", "answers": {"base": "[b]no", "newer": "yes"}}
+            ],
+        }
+    ],
+    "answers": [],
+    "gate": {
+        "expressions": ["perplexity > 12"],
+        "failures": [{"expression": "perplexity > 12", "who": "newer", "value": 38.08}],
+    },
+}  # fmt: skip
+
+
+async def test_the_report_of_an_evaluation_is_shown_when_it_is_chosen(two: LLMEngine) -> None:
+    """As finetune/evaluate.py writes it (its form is checked in tests/finetune/test_evaluate.py), with hostile text."""
+    run = two.runs.create("evaluate", "newer", ["true"])
+    statefiles.write_json(run.folder / "status.json", {"state": "done", "attempt": 1, "ended_at": 1_700_000_300.0})
+    statefiles.write_json(run.folder / "report.json", REPORT)
+    async with opened(two) as ui:
+        await ui.press("t")
+        await ui.until(lambda: ui.shows("evaluate"))
+        await ui.press("enter")
+        await ui.until(lambda: ui.shows("Evaluation of newer", "Held-out part", "174.35  [82.08; 355.14]", "✓ better"))
+        assert ui.shows("-136.26  [-299.66; -55.38]", "base: [b]no", "✗ failed: perplexity > 12: 38.08 (newer)")
+        assert "\x1b" not in ui.text() and "\x07" not in ui.text()
