@@ -15,7 +15,6 @@ from typing import Any
 from engines import devices, estimate, statefiles
 from engines.activation import Activation
 from engines.adapters import Adapter, Adapters
-from engines.chat import ChatSession
 from engines.config import HUB_NAME, PrepareConfig, TrainConfig, build
 from engines.config.families import family_of, model_type_of
 from engines.datasets import SUFFIX, Dataset, Datasets
@@ -23,7 +22,8 @@ from engines.environments import Environments
 from engines.errors import UserError
 from engines.models import Models
 from engines.questions import OnProgress, ask_script
-from engines.runs import PRIVACY, Run, Runs, RunStatus
+from engines.runs import Run, Runs, RunStatus
+from engines.serving import same_base
 from engines.workspace import Workspace, check_name, name_from
 
 SAMPLE = Path(__file__).resolve().parent.parent / "finetune" / "sample" / "result.json"
@@ -216,20 +216,6 @@ class LLMEngine:
 
     # --- using it ---
 
-    def chat(self, adapter: Adapter | None, base_model: str = "auto") -> ChatSession:
-        """Load a model in a child process to talk to; `adapter` None is the base alone."""
-        python = self.environments.require("llm")
-        if adapter is not None:
-            model, device = self.base_of(adapter, None if base_model == "auto" else base_model)
-        else:
-            device = devices.resolve("auto")
-            model = self.models.resolve(base_model, device)
-        argv = [str(python), "-m", "finetune.chat", "--model", model, "--device", device]
-        if adapter is not None:
-            argv += ["--adapter", str(adapter.path / "final")]
-        env = {**os.environ, **PRIVACY, **self.environments.variables("llm")}
-        return ChatSession(argv, env, self.workspace.folder("runs") / ".chat.log")
-
     def data_of(self, adapter: Adapter) -> Dataset:
         """The dataset an adapter was trained on, by its path or, in a moved workspace, by its name."""
         if Path(adapter.dataset_path).is_file():
@@ -244,7 +230,7 @@ class LLMEngine:
         if base_model is None and adapter.base_model == str(self.models.embedded):
             return adapter.base_model, device  # made again by the script if it was deleted
         model = self.models.resolve(base_model or adapter.base_model, device)
-        if model != adapter.base_model and adapter.base_model:
+        if adapter.base_model and not same_base(adapter, model):
             raise UserError(
                 "conflict",
                 f"the adapter {adapter.name} was trained on {adapter.base_model}, not on {model}",

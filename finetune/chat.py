@@ -1,10 +1,11 @@
-"""Talk to a base model, with or without an adapter; loads once, answers many times.
+"""Talk to a base model and its adapters; loads once, switches adapters in place.
 
-    python -m finetune.chat --model FOLDER [--adapter ADAPTER/final] [--device auto]
+    python -m finetune.chat --model FOLDER [--device auto]
 
-Reads one JSON object a line on standard input, {"messages": [...], "max_new_tokens": 96,
-"temperature": 0.0}, and prints events: `ready`, then for each question `token` (text)
-and `answer` (text). Ends when its input ends, so it never outlives the face that asked.
+Reads one JSON object a line on standard input, {"messages": [...], "adapter": {"name": …,
+"path": …} or null, "max_new_tokens": 200, "temperature": 0.0, "seed": 1}, and prints events:
+`ready`, then for each question `token` (text) and `answer` (text). Ends when its input
+ends, so it never outlives the face that asked.
 """
 
 from __future__ import annotations
@@ -17,14 +18,12 @@ from pathlib import Path
 from engines.events import emit
 from engines.run_protocol import run_script
 from finetune import base_model
-from finetune.evaluate import load_adapter
-from finetune.generate import stream_answer
+from finetune.model_host import Answer, Loaded, ModelHost
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Talk to a base model, with or without an adapter.")
+    parser = argparse.ArgumentParser(description="Talk to a base model and its adapters.")
     parser.add_argument("--model", required=True)
-    parser.add_argument("--adapter", type=Path)
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     device = base_model.choose_device(arguments.device)
@@ -32,19 +31,20 @@ def main() -> None:
     emit("phase", name="load", text=f"loading {arguments.model} on {device}")
     tokenizer = base_model.load_tokenizer(arguments.model)
     model = base_model.load_model(arguments.model, device, base_model.choose_precision("auto", device))
-    if arguments.adapter:
-        model = load_adapter(model, arguments.adapter)
-    model.eval()
+    host = ModelHost(model, tokenizer)
+    loaded: dict[str, Loaded] = {}
     emit("ready")
     for line in sys.stdin:
         question = json.loads(line)
-        messages = question.pop("messages")
-        pieces = []
-        for piece in stream_answer(model, tokenizer, messages, **question):
-            if piece:
-                pieces.append(piece)
-                emit("token", text=piece)
-        emit("answer", text="".join(pieces).strip())
+        wanted = question.pop("adapter", None)
+        if wanted is not None and wanted["path"] not in loaded:
+            loaded[wanted["path"]] = host.load(wanted["name"], Path(wanted["path"])).result()
+        answer = Answer(
+            adapter=loaded[wanted["path"]] if wanted is not None else None,
+            on_text=lambda text: emit("token", text=text),
+            **question,
+        )
+        emit("answer", text=host.answer(answer).result().strip())
 
 
 if __name__ == "__main__":

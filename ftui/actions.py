@@ -20,6 +20,8 @@ VOICE_FORM = ("voice_params",)
 FORMS = ("params", *VOICE_FORM)
 RUNS = ("run", "voice_run")
 DELETES = ("dataset", "adapters", "samples", "voices")
+ADAPTERS = ("adapters",)
+CHAT = ("params", "run", "adapters")  # in Dataset its key counts tokens
 FOOTER_LIMIT = 7
 
 
@@ -37,6 +39,7 @@ class Facts:
     run: str | None = None
     run_kind: str = ""
     run_state: str = ""
+    adapters: int = 0  # all there are, also those that a filter hides
     adapter: str | None = None
     adapter_complete: bool = False
     active_adapter: str | None = None
@@ -126,6 +129,16 @@ def _activate(facts: Facts) -> str:
     if facts.adapter == facts.active_adapter:
         return f"{facts.adapter} is active already"
     return "" if facts.adapter_complete else f"{facts.adapter} is incomplete: train it again"
+
+
+def _needs_adapters(facts: Facts) -> str:
+    return "" if facts.adapters else "No adapter yet: press s to train one"
+
+
+def _needs_adapter(facts: Facts) -> str:
+    if not facts.adapters:
+        return "No adapter yet: press s to train one, or I to import one"
+    return "" if facts.adapter else "No adapter holds these words: press / to change them"
 
 
 def _base(facts: Facts) -> str:
@@ -222,11 +235,19 @@ ACTIONS = (
     Action("next_match", "n", "Next match", "Next", RUNS, (), _needs_search),
     Action("previous_match", "N", "Previous match", "Previous", RUNS, (), _needs_search),
     Action("log_scale", "l", "Loss chart: logarithmic or linear", "Log scale", RUNS, (), _needs_run),
+    Action("filter", "/", "Filter the adapters by words", "Filter", ADAPTERS, (), _needs_adapters),
+    Action("sort", "O", "Order the adapters by the next column", "Sort", ADAPTERS, (), _needs_adapter),
+    Action("card", "v", "View the adapter's card; note, tag or copy it", "Card", ADAPTERS, (), _needs_adapter),
+    Action("rename", "R", "Rename the adapter", "Rename", ADAPTERS, (), _needs_adapter),
+    Action("export", "w", "Write the adapter for another program", "Write", ADAPTERS, (), _needs_adapter),
+    Action("take_in", "I", "Import an adapter: a folder or a zip archive", "Import", LLM, (), _launch),
+    Action("chat", "c", "Chat: the base model and adapters side by side", "Chat", CHAT, ADAPTERS, _launch),
+    Action("servers", "V", "Model servers: which run, start, stop", "Servers", LLM, (), _launch),
     Action("activate", "enter", "Activate the adapter", "Activate", ("adapters",), ("adapters",), _activate),
     Action("base", "b", "Back to the base model", "Base", ("adapters",), ("adapters",), _base),
     Action("evaluate", "e", "Evaluate: base against adapter", "Evaluate", ("adapters",), ("adapters",), _evaluate),
     Action("delete", "d", "Delete (to the trash)", "Delete", DELETES, ("adapters", "samples", "voices"), _delete),
-    Action("undo", "u", "Undo the last delete, rename, merge or edit", "Undo", ALL, ("adapters", "voices"), _undo),
+    Action("undo", "u", "Undo the last delete, rename, merge or edit", "Undo", ALL, ("voices",), _undo),
     Action("copy", "y", "Copy the command shown", "Copy", LLM, ("params",), _needs_dataset),
     Action("copy", "y", "Copy the command shown", "Copy", VOICE_FORM, VOICE_FORM),
     Action("runs", "t", "All runs", "Runs", ALL, RUNS, _launch),

@@ -10,11 +10,12 @@ from typing import Any
 
 from engines import evaluation
 from engines.adapters import Adapter
-from engines.config import EvaluateConfig, PrepareConfig, preset
+from engines.config import EMBEDDED_MODEL, EvaluateConfig, PrepareConfig, ServeConfig, preset
 from engines.errors import UserError
 from engines.figures import BASE, HELD_OUT, set_named
 from engines.llm import SAMPLE, LLMEngine
 from engines.runs import Run
+from engines.serving import Server
 from engines.workspace import Workspace
 from ftui import format
 from ftui.commands.llm import report_dataset, report_evaluation
@@ -69,16 +70,50 @@ def demo(*, common: Common | None = None) -> int:
     if not common.json:
         report_evaluation(report)
 
-    title(5, "activating it")
-    engine.adapters.activate(ADAPTER)
+    title(5, "a server answers, first with the base model; then the adapter is activated while it runs")
+    served = _served(engine, common)
     seconds = time.monotonic() - began
     if common.json:
         say_json(
-            {"seconds": round(seconds, 1), "adapter": engine.adapters.get(ADAPTER).as_dict(), "evaluation": report}
+            {
+                "seconds": round(seconds, 1),
+                "adapter": engine.adapters.get(ADAPTER).as_dict(),
+                "evaluation": report,
+                "served": served,
+            }
         )
     else:
         _summary(engine, adapter, report, seconds)
     return 0
+
+
+def _served(engine: LLMEngine, common: Common) -> dict[str, Any]:
+    """Ask the light server over HTTP, switch it live, ask again, and stop it. At the end the adapter is active."""
+    engine.activation.deactivate()
+    run = engine.serving.start(ServeConfig(base_model=EMBEDDED_MODEL, device="cpu"))
+    try:
+        engine.serving.wait_until_ready(run)
+        server = engine.serving.get(run.name)
+        answers = {"base": _asked(server)}
+        outcome = engine.activation.activate(ADAPTER)
+        if not outcome.done:
+            raise UserError("failed", "; ".join(result.text for result in outcome.results), f"Its log: {run.log}")
+        seconds = next(result.seconds for result in outcome.results if result.server == run.name)
+        answers["adapter"] = _asked(server)
+    finally:
+        if not run.status().ended:
+            engine.serving.stop(engine.serving.get(run.name))
+            engine.runs.wait(run, timeout=60)
+    if not common.json:
+        note(f"POST {server.url}/v1/chat/completions, model: active, switched in {seconds:.2f} s")
+        note(f"> {PROMPTS[-1]}\n  base:     {answers['base']}\n  adapter:  {answers['adapter']}")
+    return {"url": server.url, "prompt": PROMPTS[-1], "answers": answers, "switch_seconds": seconds}
+
+
+def _asked(server: Server) -> str:
+    messages = [{"role": "user", "content": PROMPTS[-1]}]
+    pieces = server.client.chat("active", messages, temperature=0, max_tokens=40, repetition_penalty=1.1)
+    return " ".join("".join(pieces).split())
 
 
 def _finish(engine: LLMEngine, run: Run | None, common: Common, otherwise: str) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from engines.config import EvaluateConfig, JobConfig, PrepareConfig, TrainConfig
 from engines.errors import EXIT_FAILED, EXIT_OK, UserError
 from engines.llm import LLMEngine
 from ftui import evaluation_lines, format
-from ftui.clean import clean
 from ftui.console import Common, finish, follow, note, say, say_json, show_log, show_status
 
 llm = App(name="llm", help="Language-model adapters: from an export to an answer.", help_format="plaintext")
@@ -300,62 +299,3 @@ def report_evaluation(report: dict[str, Any]) -> None:
     """Figures, examples and the gate, for people."""
     for _, line in evaluation_lines.lines(report):
         say(line)
-
-
-@llm.command
-def chat(
-    *,
-    adapter: Annotated[str | None, Parameter(help="Default: the active one")] = None,
-    base: Annotated[bool, Parameter(help="The base model alone", negative="")] = False,
-    base_model: Annotated[str, Parameter(help="Which base model, with --base")] = "auto",
-    prompt: Annotated[str | None, Parameter(help="Ask this one question and end")] = None,
-    max_new_tokens: int = 200,
-    temperature: Annotated[float, Parameter(help="0: the likeliest words each time")] = 0.0,
-    common: Common | None = None,
-) -> int:
-    """Talk to the active adapter, another one, or the base model. An empty line ends.
-
-    For example:
-
-      ftui llm chat
-      ftui llm chat --adapter me-v2 --prompt "How was your day?" --json
-    """
-    common = common or Common()
-    engine = common.engine()
-    if common.json and prompt is None:
-        raise UserError("usage", "--json needs --prompt", "A conversation cannot be one JSON document.")
-    chosen = None
-    if not base:
-        name = adapter or engine.adapters.active()
-        if name is None and not common.json:
-            note("no adapter is active: this is the base model")
-        chosen = engine.adapters.get(name) if name else None
-    messages: list[dict[str, str]] = []
-    with engine.chat(chosen, base_model) as session:
-        if not common.json:
-            note("loading …")
-        session.wait_until_ready()
-        while True:
-            question = prompt if prompt is not None else _read_line()
-            if not question:
-                return 0
-            messages.append({"role": "user", "content": question})
-            answer = ""
-            for piece in session.ask(messages, max_new_tokens, temperature):
-                answer += piece
-                if not common.json:
-                    print(clean(piece), end="", flush=True)
-            messages.append({"role": "assistant", "content": answer})
-            if common.json:
-                say_json({"adapter": chosen.name if chosen else None, "prompt": prompt, "answer": answer.strip()})
-            else:
-                say()
-            if prompt is not None:
-                return 0
-
-
-def _read_line() -> str:
-    try:
-        return input("> ").strip()
-    except EOFError:
-        return ""

@@ -18,6 +18,7 @@ from engines.adapters import Adapter
 from engines.datasets import Dataset
 from engines.runs import Run
 from ftui.actions import LLM, PANES, Facts
+from ftui.screens.adapter_jobs import AdapterJobs
 from ftui.screens.dataset_jobs import DatasetJobs
 from ftui.screens.llm_jobs import Jobs
 from ftui.screens.panes import PanesPlace
@@ -65,6 +66,7 @@ class LLMScreen(PanesPlace):
         self.jobs = Jobs(self)
         self.dataset_jobs = DatasetJobs(self.jobs)
         self.tuning = TuningJobs(self.jobs)
+        self.adapter_jobs = AdapterJobs(self, self.jobs)
         self.dataset_panel = DatasetPanel(id="dataset")
         self.run_panel = RunPanel(id="run")
         self.adapter_panel = AdapterPanel(id="adapters")
@@ -218,6 +220,7 @@ class LLMScreen(PanesPlace):
             run=run.name if run else None,
             run_kind=run.kind if run else "",
             run_state=self.run_panel.state,
+            adapters=len(self.adapter_panel.found),
             adapter=adapter.name if adapter else None,
             adapter_complete=adapter.complete if adapter else False,
             active_adapter=self.adapter_panel.active,
@@ -226,7 +229,10 @@ class LLMScreen(PanesPlace):
         )
 
     def owners(self) -> Iterable[object]:
-        return (self.panes[self.pane], self.jobs, self.dataset_jobs, self.tuning, self)
+        of_pane: tuple[object, ...] = (self.dataset_jobs, self.adapter_jobs)
+        if self.pane == "adapters":  # both can rename and write
+            of_pane = (self.adapter_jobs, self.dataset_jobs)
+        return (self.panes[self.pane], *of_pane, self.jobs, self.tuning, self)
 
     @on(RunPanel.Moved)
     def _run_moved(self, event: RunPanel.Moved) -> None:

@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from engines.activation import Outcome, ServerResult
 from engines.adapters import Adapter
-from ftui.adapter_table import HEADINGS, cells
+from ftui.adapter_table import DEFAULT_SORT, HEADINGS, SORTS, arranged, cells
 from ftui.clean import clean_line
 from ftui.screens import confirm
 from ftui.widgets.list_table import ListTable
@@ -34,7 +34,10 @@ class AdapterPanel(Pane, can_focus=True):
 
     def __init__(self, *, id: str | None = None):
         super().__init__(id=id, classes="pane -empty")
-        self.adapters: dict[str, Adapter] = {}
+        self.found: list[Adapter] = []  # all there are
+        self.adapters: dict[str, Adapter] = {}  # those that are shown
+        self.sort = DEFAULT_SORT
+        self.words = ""
         self.table = ListTable(HEADINGS, id="adapter-list")
 
     def compose(self) -> ComposeResult:
@@ -49,17 +52,44 @@ class AdapterPanel(Pane, can_focus=True):
 
     @property
     def active(self) -> str | None:
-        return next((adapter.name for adapter in self.adapters.values() if adapter.active), None)
+        return next((adapter.name for adapter in self.found if adapter.active), None)
 
     def show(self, adapters: list[Adapter]) -> None:
-        self.adapters = {adapter.name: adapter for adapter in adapters}
+        self.found = adapters
+        shown = arranged(adapters, self.sort, self.words)
+        self.adapters = {adapter.name: adapter for adapter in shown}
         self.set_class(not adapters, "-empty")
-        self.table.fill([(adapter.name, cells(adapter)) for adapter in adapters])
+        self.table.fill([(adapter.name, cells(adapter)) for adapter in shown])
+        parts = [f"by {self.sort}"] if self.sort != DEFAULT_SORT else []
+        parts += [f"{len(shown)} of {len(adapters)} hold “{clean_line(self.words)}”"] if self.words else []
+        self.border_subtitle = Content(", ".join(parts))
 
     def target(self) -> Widget:
         return self.table if self.adapters else self
 
     # --- actions ---
+
+    def do_sort(self) -> None:
+        self.sort = SORTS[(SORTS.index(self.sort) + 1) % len(SORTS)]
+        self.show(self.found)
+
+    def do_filter(self) -> None:
+        from ftui.screens.ask_text import AskText
+
+        def answered(words: str | None) -> None:
+            if words is not None:
+                self.words = words
+                self.show(self.found)
+
+        hint = "Words in a name, a dataset, a base model, tags or notes; empty shows all."
+        self.app.push_screen(AskText("Filter the adapters", hint, self.words), answered)
+
+    def leave(self) -> bool:
+        """Out of the filter."""
+        held, self.words = self.words, ""
+        if held:
+            self.show(self.found)
+        return bool(held)
 
     def do_activate(self) -> None:
         if self.adapter is not None:

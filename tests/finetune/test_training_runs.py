@@ -14,6 +14,7 @@ import pytest
 from sample_rows import dialog_rows, write_dataset
 
 from engines import checkpoints, evaluation, statefiles
+from engines.chat import ChatOptions, open_model
 from engines.config import EvaluateConfig, TrainConfig, build, preset
 from engines.errors import UserError
 from engines.figures import BASE, HELD_OUT, set_named
@@ -202,12 +203,12 @@ def test_the_embedded_model_learns_answers_and_is_evaluated(engine: LLMEngine, d
     assert figures["real"]["perplexity"]["value"] < 0.7 * figures[BASE]["perplexity"]["value"]
     assert held_out["conversations"] == 4 and set(report["answers"][0]["answers"]) == {BASE, "real"}
 
-    with engine.chat(adapter) as session:
-        session.wait_until_ready()
-        messages = [{"role": "user", "content": "What do you think of the sea?"}]
-        pieces = list(session.ask(messages, max_new_tokens=12))
-        assert "".join(pieces).strip()
-        assert list(session.ask(messages, max_new_tokens=12)) == pieces  # repeatable at temperature 0
+    model = open_model(engine, [adapter, None])
+    model.wait_until_ready()
+    messages = [{"role": "user", "content": "What do you think of the sea?"}]
+    said = ["".join(model.ask(who, messages, ChatOptions(max_new_tokens=12))) for who in (adapter, None, adapter)]
+    model.close()
+    assert said[0] == said[2] != said[1]  # repeatable at temperature 0
 
 
 def test_an_adapter_of_another_base_model_is_refused(

@@ -108,7 +108,7 @@ def test_train_status_log_evaluate_adapters(ftui: Any, engine: LLMEngine, tiny_m
     answer = json.loads(
         ftui("llm", "chat", "--adapter", "one", "--prompt", "Hi", "--max-new-tokens", "4", "--json").stdout
     )
-    assert answer["adapter"] == "one"
+    assert [said["adapter"] for said in answer["answers"]] == ["one"]
 
     assert "✗" not in ftui("adapters", "list").stdout
     assert "one is active" in ftui("adapters", "activate", "one").stdout

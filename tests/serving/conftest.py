@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +31,10 @@ def with_adapters(home: Path, model: Path, names: str = "ab") -> LLMEngine:
 
 def start(engine: LLMEngine, **config: object) -> str:
     """Start a server and wait until it answers; returns its name."""
-    run = engine.serving.start(ServeConfig(**{"base_model": "base", "precision": "fp32", **config}))  # type: ignore[arg-type]
+    with socket.socket() as probe:  # one that no other test on this machine takes meanwhile
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    run = engine.serving.start(ServeConfig(**{"base_model": "base", "precision": "fp32", "port": port, **config}))  # type: ignore[arg-type]
     engine.serving.wait_until_ready(run, STARTS_IN)
     return run.name
 

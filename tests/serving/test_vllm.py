@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from storm import TOKENS, Storm, expected
+from storm import TOKENS, Storm, expected, largest_gap
 
 from engines.errors import UserError
 from engines.llm import LLMEngine
 from tests.serving.conftest import start, stop_all, with_adapters
+
+TIE = 0.1  # logits
 
 pytestmark = [
     pytest.mark.skipif(not os.environ.get("FTUI_VLLM"), reason="needs vLLM: make test-serving"),
@@ -47,6 +49,13 @@ def test_a_hundred_switches_under_requests_and_no_wrong_answer(vllm: LLMEngine) 
     print(f"answers {dict(storm.given)}, {storm.switched_meanwhile} with a switch under way, "
           f"asked again {storm.missed} times, slowest {storm.slowest} s")  # fmt: skip
     assert storm.wrong == []
+    for (adapter, question, text), times in storm.others.items():
+        gaps = {
+            name: largest_gap(vllm.workspace.models / "base", folders.get(name), question, text)
+            for name in (None, "a", "b")
+        }
+        print(f"{adapter} {times} times {text!r}: gaps {gaps}")
+        assert gaps[adapter] < TIE and min(gaps[name] for name in gaps if name != adapter) > 10 * TIE
     assert set(storm.given) == {None, "a", "b"} and storm.switched_meanwhile > 20
 
 
