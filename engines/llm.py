@@ -24,6 +24,7 @@ from engines.models import Models
 from engines.questions import OnProgress, ask_script
 from engines.runs import Run, Runs, RunStatus
 from engines.serving import same_base
+from engines.transcriber import transcriber
 from engines.workspace import Workspace, check_name, name_from
 
 SAMPLE = Path(__file__).resolve().parent.parent / "finetune" / "sample" / "result.json"
@@ -64,10 +65,14 @@ class LLMEngine:
             str(source) if on_hub else str(file),
             str(target),
         ]
+        listener = transcriber(self.workspace) if config.transcribe_voice else None
+        argv += ["--transcriber", "{run}/transcriber.json"] if listener else []
         run = self.runs.create(
             "prepare", target.name.removesuffix(SUFFIX), [*argv, "--config", "{run}/config.json"],
             config=config.model_dump(), source=str(source) if on_hub else str(file), output=str(target),
         )  # fmt: skip
+        if listener:
+            statefiles.write_json(run.folder / "transcriber.json", listener)
         self.runs.start(run)
         return run
 

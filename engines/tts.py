@@ -19,7 +19,7 @@ from engines.questions import ask_script
 from engines.runs import Run, Runs
 from engines.samples import Samples
 from engines.voice_jobs import VoiceJobs
-from engines.workspace import Workspace
+from engines.workspace import Workspace, is_real_dir
 
 SLOW_ON_CPU = ("large", "medium", "turbo")
 
@@ -101,12 +101,17 @@ class TTSEngine:
         ]  # fmt: skip
         run = self.runs.create(
             "transcribe", "samples", argv,
-            device=device, config=config.model_copy(update={"device": device}).model_dump(),
+            device=device, config=self.resolved(config).model_copy(update={"device": device}).model_dump(),
             env=self.environments.variables("tts"),
         )  # fmt: skip
         self.remember_config(**config.model_dump(exclude={"again"}))
         self.runs.start(run)
         return run
+
+    def resolved(self, config: TranscribeConfig) -> TranscribeConfig:
+        """With the folder of a Whisper that lies in the workspace instead of its name."""
+        own = self.workspace.voice / "models" / Path(config.whisper_model).name
+        return config.model_copy(update={"whisper_model": str(own)}) if is_real_dir(own) else config
 
     def _voice_notes(self, export: Path, owner: str) -> list[str]:
         found = ask_script(Path(sys.executable), "finetune.voice_notes", [str(export), "--owner", owner])

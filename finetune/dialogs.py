@@ -73,6 +73,7 @@ class DialogBuilder(DialogCounts):
         self.write_all = write_all or (lambda rows: [write(row) for row in rows])
         self.file = ""  # what opens the keys of conversations where several files are read
 
+        self.heard: dict[str, str] = {}  # what is said in voice notes, by their files as the export names them
         self.source = ""  # the chat, or the file of ready-made dialogs
         self.sessions = 0  # begun after a pause
         self.continued = -1  # the position of a chat that is counted elsewhere
@@ -94,6 +95,7 @@ class DialogBuilder(DialogCounts):
         dropped, owner_ids, gap, last_time = self.dropped, self.owner_ids, self.gap_seconds, self._last_time
         threads, most, now = self._threads, self.max_turn_messages, self._now
         longest, names_speakers, drops_forwards = self.max_characters, self._names_speakers, self.drops_forwards
+        heard = self.heard
         for message in messages:
             if type(message) is not Message:
                 dropped["service" if isinstance(message, Service) else "unsupported"] += 1
@@ -102,7 +104,7 @@ class DialogBuilder(DialogCounts):
             text = (text if type(text) is str else message.joined_text()).strip()
             if not text.isprintable():
                 text = harmless(text).strip()
-            if not text:
+            if not text and not (text := heard.get(message.file, "")):
                 dropped[message.media()] += 1
                 continue
             is_owner = message.author_id in owner_ids

@@ -35,7 +35,13 @@ _fork: Any = multiprocessing.get_context("fork") if hasattr(os, "fork") else Non
 
 def wanted_processes(config: PrepareConfig, export: Export, refiner: Refiner) -> int:
     """One where rows or sessions hang together over the whole file, or where the layout cannot be cut."""
-    if _fork is None or config.thread_replies or refiner.compares_rows or not export.plain_layout:
+    if (
+        _fork is None
+        or config.transcribe_voice
+        or config.thread_replies
+        or refiner.compares_rows
+        or not export.plain_layout
+    ):
         return 1
     if config.processes:
         return config.processes

@@ -1,13 +1,13 @@
 """Turn a chat export into a dataset of dialogs: one JSON object per line.
 
-    python -m finetune.prepare_dataset INPUT OUTPUT.jsonl [--config CONFIG.json]
+    python -m finetune.prepare_dataset INPUT OUTPUT.jsonl [--config CONFIG.json] [--transcriber WHO.json]
 
 INPUT is a file of any format in `finetune.formats`, a folder or a zip archive of such
 files, or the name of a dataset on the Hugging Face hub. Each line of OUTPUT is
 `{"messages": [{"role", "content"}, …], "conversation": "<chat>/<when it began>"}`, or
 `{"text": "…", …}`; what was read, used and left out stands beside it in
 `OUTPUT.report.json`. A run that fails or is stopped leaves neither. CONFIG holds the
-parameters of `PrepareConfig`.
+parameters of `PrepareConfig`; WHO tells who listens to voice notes (finetune/heard_notes.py).
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from finetune.row_file import Progress, RowFile, Stopped
 Report = dict[str, Any]
 
 
-def prepare(source: str, output: Path, config: PrepareConfig) -> Report:
+def prepare(source: str, output: Path, config: PrepareConfig, transcriber: Path | None = None) -> Report:
     """Write `output`, its split and its report; returns the report. Raises UserError, OSError, Stopped."""
     check_output(Path(source), output)
     with inputs.opened(source, output, config.hub_split) as files, RowFile(output) as rows:
         progress = Progress(sum(file.size for file in files))
         refiner = Refiner(config, rows.write, rows.write_all)
-        reading = Reading(config, refiner, progress, rows)
+        reading = Reading(config, refiner, progress, rows, transcriber)
         many = len(files) > 1
         for number, (name, path, _) in enumerate(files):
             reading.read(path, name, f"{number}:" if many else "", one_of_many=many)
@@ -126,12 +126,14 @@ def main() -> None:
     parser.add_argument("input", help="a file, a folder, a zip archive, or the name of a dataset on the hub")
     parser.add_argument("output", type=Path)
     parser.add_argument("--config", type=Path)
+    parser.add_argument("--transcriber", type=Path)
     arguments = parser.parse_args()
     gc.disable()  # nothing here makes cycles; looking for them costs a tenth of the time
     gc.freeze()  # nor need they be looked for at the end
 
     def work() -> Report:
-        report = prepare(arguments.input, arguments.output, read_config(arguments.config))
+        config = read_config(arguments.config)
+        report = prepare(arguments.input, arguments.output, config, arguments.transcriber)
         return {"output": str(arguments.output), **report}
 
     run_job(work)

@@ -35,9 +35,17 @@ class Unreadable(Exception):
 class Reading:
     """Hands the dialogs of each file to `refiner`. `figures` tells what was met."""
 
-    def __init__(self, config: PrepareConfig, refiner: Refiner, progress: Progress, rows: RowFile | None = None):
-        """rows: where `refiner` writes to, if several processes may."""
+    def __init__(
+        self,
+        config: PrepareConfig,
+        refiner: Refiner,
+        progress: Progress,
+        rows: RowFile | None = None,
+        transcriber: Path | None = None,
+    ):
+        """rows: where `refiner` writes to, if several processes may; transcriber: who listens to voice notes."""
         self.config = config
+        self.transcriber = transcriber
         self.progress = progress
         self.refiner = refiner
         self.rows = rows
@@ -78,6 +86,10 @@ class Reading:
         emit("phase", name="owner", text="Looking for the owner of the export")
         owner = find_owner(export, self.config.owner_name, lambda done: self.progress(self._done + done))
         self.owner, self.builder.owner_ids = owner, owner.ids
+        if self.config.transcribe_voice and isinstance(export, Export):
+            from finetune.heard_notes import heard_notes
+
+            self.builder.heard = heard_notes(export, self.builder.uses, self.transcriber)
         emit("phase", name="read", text=f"Reading the chats of {owner.name or owner.id}")
         if self.rows is None or not isinstance(export, Export) or not self._read_together(export, self.rows):
             for chat, batch in export.batches(self.builder.uses):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from engines.config.job import JobConfig, unit
 
@@ -146,12 +146,9 @@ class PrepareConfig(JobConfig):
         bool, Field(title="Strict", description="Fail at the first record that cannot be read instead of counting it")
     ] = False
     transcribe_voice: Annotated[
-        bool, Field(title="Voice notes", description="Turn voice notes into text (not available yet: they are counted)")
+        bool,
+        Field(
+            title="Voice notes",
+            description="Of Telegram: written down by Whisper, as `ftui tts transcribe` was last told to; once each",
+        ),
     ] = False
-
-    @field_validator("transcribe_voice")
-    @classmethod
-    def _voice_is_not_ready(cls, value: bool) -> bool:
-        if value:
-            raise ValueError("voice notes cannot be transcribed yet; leave it off, they are skipped and counted")
-        return value

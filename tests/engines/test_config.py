@@ -61,12 +61,6 @@ def test_unknown_preset_says_which_there_are() -> None:
     assert "quick" in raised.value.next_step
 
 
-def test_voice_notes_are_refused_not_ignored() -> None:
-    with pytest.raises(UserError) as raised:
-        build(PrepareConfig, {"transcribe_voice": True})
-    assert "transcribe_voice" in raised.value.cause
-
-
 @pytest.mark.parametrize(
     ("rows", "changes", "steps"),
     [
