@@ -70,6 +70,14 @@ def free_memory() -> int:
     return 0
 
 
+def free_bytes(device: str) -> int:
+    """Bytes of the device's own memory that can be had now; main memory for `cpu`."""
+    if not device.startswith("cuda"):
+        return free_memory()
+    index = int(device.partition(":")[2] or 0)
+    return next((gpu.free_bytes for gpu in gpus() if gpu.index == index), 0)
+
+
 def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

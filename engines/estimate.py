@@ -34,6 +34,12 @@ def check_steps(rows: int, config: TrainConfig) -> str | None:
     weights hardly at all, and look as if it had worked.
     """
     wanted = config.batch_size * config.gradient_accumulation_steps
+    if config.batch_size > rows:
+        raise UserError(
+            "usage",
+            f"one batch takes {config.batch_size} rows, but there are {rows} to train on",
+            f"Set batch_size to 1 and gradient_accumulation_steps to {max(1, rows // SENSIBLE_STEPS)}.",
+        )
     better = sensible_accumulation(rows, config)
     if wanted > rows:
         raise UserError(

@@ -32,3 +32,14 @@ def of_adapter(folder: Path) -> str:
             while chunk := stream.read(CHUNK):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+def of_dataset(path: Path) -> str:
+    """Of a dataset's bytes, those of its own split (`…_train`, `…_eval`) included. Raises OSError."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in (path, *(path.with_name(f"{path.stem}_{side}.jsonl") for side in ("train", "eval"))):
+        if part == path or part.is_file():
+            with open(part, "rb") as file:
+                while block := file.read(CHUNK):
+                    digest.update(block)
+    return digest.hexdigest()

@@ -12,11 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engines import devices, estimate, statefiles
+from engines import devices, estimate, fingerprints, history, preflight, statefiles
 from engines.activation import Activation
 from engines.adapters import Adapter, Adapters
 from engines.config import HUB_NAME, PrepareConfig, TrainConfig, build
-from engines.config.families import family_of, model_type_of
 from engines.datasets import SUFFIX, Dataset, Datasets
 from engines.environments import Environments
 from engines.errors import UserError
@@ -28,7 +27,6 @@ from engines.transcriber import transcriber
 from engines.workspace import Workspace, check_name, name_from
 
 SAMPLE = Path(__file__).resolve().parent.parent / "finetune" / "sample" / "result.json"
-HIGHEST_FULL_RATE = 5e-5
 
 
 class LLMEngine:
@@ -132,19 +130,9 @@ class LLMEngine:
 
     def check(self, dataset: Dataset, config: TrainConfig) -> list[str]:
         """What is worth knowing before a training starts, as warnings. Raises UserError for what must not start."""
-        warnings = []
         device = devices.resolve(config.device)
         model = self.models.resolve(config.base_model, device)
-        family = family_of(model_type_of(model))
-        if family.learning_rate and config.learning_rate > 2 * family.learning_rate:
-            warnings.append(
-                f"this model's loss becomes NaN at usual learning rates: {family.learning_rate:g} is known to work, "
-                f"with a warm-up of {family.warmup_ratio:g}"
-            )
-        if config.learning_rate > HIGHEST_FULL_RATE and config.method == "full":
-            warnings.append(f"a learning rate above {HIGHEST_FULL_RATE:g} usually ruins a model trained in full")
-        if config.quantization == "nf4" and device == "cpu":
-            warnings.append("nf4 on a CPU saves memory but is slow; none is faster for a small model")
+        warnings = preflight.advice(config, model, device)
         count = self.datasets.count_rows(dataset)
         few = estimate.check_steps(max(1, round(count * (1 - config.eval_share))), config)
         if few:
@@ -152,43 +140,106 @@ class LLMEngine:
         self.environments.require("llm")
         return warnings
 
-    def train(
-        self, dataset: Dataset, config: TrainConfig, *, name: str | None = None, part_of: dict[str, Any] | None = None
-    ) -> Run:
-        """Start (or queue, if the device is busy) the training of a new adapter.
+    def preflight(self, dataset: Dataset, config: TrainConfig, *, probe: bool = False) -> dict[str, Any]:
+        """All that can be known of a training before it starts; takes some seconds, see engines/preflight.py.
 
-        part_of: what the training is a step of, such as a sweep; noted in its spec.
+        Raises UserError for what must not start.
         """
-        self.check(dataset, config)
-        wanted = name or f"{name_from(dataset.name)}-{time.strftime('%Y%m%d-%H%M')}"
-        full = config.method == "full"
-        folder = self.models.folder if full else self.adapters.folder
-        check_name(wanted, "a model" if full else "an adapter")
-        if name and (folder / name).exists():
-            raise UserError("conflict", f"there is {folder / name} already", "Choose another name, or delete that one.")
-        taken = {run.spec.get("adapter") for run in self.runs.list("train") if run.status().active}
-        if name in taken:
-            raise UserError("conflict", f"a run is training {name} already", "Choose another name.")
-        adapter = wanted
-        while adapter in taken or (folder / adapter).exists():
-            adapter = f"{adapter}-2"
         device = devices.resolve(config.device)
         model = self.models.resolve(config.base_model, device)
+        python, env = self.environments.require("llm"), self._training_variables(config)
+        config = config.model_copy(update={"device": device})
+        found = preflight.ask(python, env, dataset, model, config, device, probe=probe)
+        time_needed = preflight.expected_seconds(self.runs, found, model, config)
+        disk = devices.free_disk(self.workspace.home)
+        return {
+            **found,
+            "device": device,
+            "seconds": time_needed[0] if time_needed else None,
+            "seconds_from": time_needed[1] if time_needed else None,
+            "disk_free": disk,
+            "warnings": [*preflight.advice(config, model, device), *found["warnings"]],
+        }
+
+    def train(
+        self,
+        dataset: Dataset,
+        config: TrainConfig,
+        *,
+        name: str | None = None,
+        part_of: dict[str, Any] | None = None,
+        after: Run | None = None,
+    ) -> Run:
+        """Start (or queue, if the device is busy) a training.
+
+        part_of: what the training is a step of, such as a sweep; noted in its spec. after: a run of the same data
+        and parameters but the number of epochs, from whose last checkpoint to go on.
+        """
+        self.check(dataset, config)
+        device = devices.resolve(config.device)
+        model = self.models.resolve(config.base_model, device)
+        output = self._output(config, name, dataset)
         if part_of is None:
             statefiles.write_json(self.workspace.training_config, config.model_dump())
         argv = [
             str(self.environments.require("llm")), "-m", "finetune.train",
             "--dataset", str(dataset.path), "--model", model, "--checkpoints", "{run}/checkpoints",
-            "--output", str(folder / adapter), "--name", adapter, "--config", "{run}/config.json",
+            "--output", str(output), "--name", output.name, "--config", "{run}/config.json",
         ]  # fmt: skip
         run = self.runs.create(
-            "train", adapter, argv,
+            "train", output.name, argv,
             device=device, config=config.model_copy(update={"device": device}).model_dump(),
-            env=self._training_variables(config), adapter=adapter, dataset=dataset.name, base_model=model,
+            env=self._training_variables(config), adapter=output.name, dataset=dataset.name, base_model=model,
+            dataset_path=str(dataset.path), data_fingerprint=fingerprints.of_dataset(dataset.path),
+            code=history.code_state(), packages=self.environments.report("llm").packages,
+            after=after.id if after else None,
             **({"part_of": part_of} if part_of else {}),
         )  # fmt: skip
+        if after is not None:
+            history.copy_checkpoint(after, run)
         self.runs.start(run)
         return run
+
+    def repeat(self, run: Run, *, name: str | None = None, changes: dict[str, Any] | None = None) -> Run:
+        """Train once more what `run` trained, with the same parameters, or with `changes` of them."""
+        config = history.config_of(run)
+        return self.train(
+            self._data_of_run(run), build(TrainConfig, {**config.model_dump(), **(changes or {})}), name=name
+        )
+
+    def extend(self, run: Run, epochs: float, *, name: str | None = None) -> Run:
+        """Go on with a finished training for more epochs, as a new run with a result of its own."""
+        status = run.status()
+        if status.state != "done":
+            raise UserError("conflict", f"{run.name} is {status.state}, not done", "Resume it instead.")
+        config = history.longer(history.config_of(run), epochs)
+        return self.train(self._data_of_run(run), config, name=name, after=run)
+
+    def _data_of_run(self, run: Run) -> Dataset:
+        """Raises UserError if the data is not what it was."""
+        dataset = self.datasets.get(run.spec.get("dataset_path") or run.spec.get("dataset", ""))
+        if fingerprints.of_dataset(dataset.path) != run.spec.get("data_fingerprint"):
+            raise UserError(
+                "conflict",
+                f"the dataset {dataset.name} is not what {run.name} was trained on",
+                "Start a new training with it.",
+            )
+        return dataset
+
+    def _output(self, config: TrainConfig, name: str | None, dataset: Dataset) -> Path:
+        """Where the result will lie: a name that is free. Raises UserError if the one asked for is not."""
+        full = config.method == "full"
+        folder = self.models.folder if full else self.adapters.folder
+        wanted = name or f"{name_from(dataset.name)}-{time.strftime('%Y%m%d-%H%M')}"
+        check_name(wanted, "a model" if full else "an adapter")
+        taken = {run.spec.get("adapter") for run in self.runs.list("train") if run.status().active}
+        if name and (folder / name).exists():
+            raise UserError("conflict", f"there is {folder / name} already", "Choose another name, or delete that one.")
+        if name in taken:
+            raise UserError("conflict", f"a run is training {name} already", "Choose another name.")
+        while wanted in taken or (folder / wanted).exists():
+            wanted = f"{wanted}-2"
+        return folder / wanted
 
     def _training_variables(self, config: TrainConfig) -> dict[str, str]:
         """The environment of a training: the person's own modules can be imported where a loss of theirs is used."""
@@ -251,6 +302,15 @@ class LLMEngine:
             return None
         argv = [str(self.environments.require("llm")), "-m", "finetune.embedded_model", str(self.models.embedded)]
         run = self.runs.create("model", self.models.embedded.name, argv, env=self.environments.variables("llm"))
+        self.runs.start(run)
+        return run
+
+    def download(self, name: str, revision: str = "main") -> Run:
+        """Start fetching a base model from the hub. Raises UserError for what is no name of one."""
+        if not HUB_NAME.fullmatch(name):
+            raise UserError("usage", f"{name[:100]!r} is no name on the hub", "Names look like owner/name.")
+        argv = [str(self.environments.require("llm")), "-m", "finetune.download_model", name, "--revision", revision]
+        run = self.runs.create("download", name.replace("/", "_"), argv, env=self.environments.variables("llm"))
         self.runs.start(run)
         return run
 

@@ -68,7 +68,7 @@ class Progress:
     def share(self) -> float | None:
         """Done, from 0 to 1, in steps and batches if it trains and else in the script's own unit."""
         if self.total_steps:
-            begun = self.done / self.total if self.total and self.unit == "batches" else 0
+            begun = self.done / self.total if self.total and self.unit in ("batches", "packs") else 0
             return min(1.0, (self.step + begun) / self.total_steps)
         return min(1.0, self.done / self.total) if self.total else None
 

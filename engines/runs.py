@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines import processes, statefiles
+from engines import device_queue, processes, statefiles
 from engines.errors import UserError
 from engines.launch import launch
 from engines.supervisor import DEFAULT_GRACE_SECONDS, ENDED
@@ -240,6 +240,23 @@ class Runs:
                 stop.touch(statefiles.PRIVATE_FILE)  # needs no room for content: a stop with the usual grace
             except OSError:
                 raise self._cannot_write(stop, error) from None
+
+    def queue(self, device: str | None = None) -> Sequence[Run]:
+        """The runs that wait for a device (all devices if None), the next one first."""
+        waiting = [run for run in self.list() if run.status().state == "queued"]
+        waiting = [run for run in waiting if device in (None, run.spec.get("device"))]
+        return [Run(folder) for folder in device_queue.in_order(run.folder for run in waiting)]
+
+    def move_in_queue(self, run: Run, position: int) -> Sequence[Run]:
+        """Put a waiting run at `position` (1: next) among those that wait for its device; returns their new order."""
+        device = run.spec.get("device")
+        queue = self.queue(device)
+        if run.id not in {other.id for other in queue}:
+            raise UserError("conflict", f"{run.name} is not waiting ({run.status().state})", "See `ftui runs queue`.")
+        if not 1 <= position <= len(queue):
+            raise UserError("usage", f"there is no place {position}", f"Name a place from 1 to {len(queue)}.")
+        device_queue.move(run.folder, [other.folder for other in queue], position - 1)
+        return self.queue(device)
 
     def wait(self, run: Run, timeout: float | None = None) -> RunStatus:
         """Block until `run` has ended (adopting it if need be) or `timeout` seconds are over."""

@@ -128,17 +128,26 @@ class Supervisor:
         if path is None:
             return True
         resumed = self.status.get("state") == "queued"
-        place = self.status["queued_at"] if resumed else time.monotonic_ns()
+        queued_at = self.status["queued_at"] if resumed else time.monotonic_ns()
+        if not resumed:
+            (self.run / device_queue.MOVED).unlink(missing_ok=True)  # an earlier wait's place
+        place = device_queue.place_of(self.run, queued_at)
         if not device_queue.waiting_before(self.run, path, place):
             self.device = statefiles.lock(path)
         if self.device is not None:
             return True
         attempt = self.status.get("attempt", 0)
         self.status = {"attempt": attempt}  # nothing of how an earlier attempt ended
-        self.save(state="queued", queued_at=place, boot_id=processes.boot_id())
+        self.save(state="queued", queued_at=queued_at, boot_id=processes.boot_id())
         self.tell("queued")
+        if resumed:  # those behind it may have gone on without it
+            self._announce_place(path)
+        stamp = device_queue.stamp(path)
         ahead = device_queue.waiting_before(self.run, path, place)  # again, now that all who come see us
         while self._stop_request() is None:
+            if stamp != device_queue.stamp(path):
+                stamp, place = device_queue.stamp(path), device_queue.place_of(self.run, queued_at)
+                ahead = device_queue.waiting_before(self.run, path, place)
             ahead = [other for other in ahead if device_queue.still_waits(other, place)]
             if not ahead:
                 self.device = statefiles.lock(path)
@@ -148,6 +157,12 @@ class Supervisor:
             self.flush()
         self.save(state="stopped", ended_at=time.time(), cause="taken out of the queue")
         return False
+
+    def _announce_place(self, device_lock: str) -> None:
+        try:
+            device_queue.changed(device_lock)
+        except OSError:  # no room on the disk: it may be overtaken
+            pass
 
     def start(self) -> int | None:
         """Start the job as a new attempt. Returns its pid, or None with the status saying why not."""

@@ -79,12 +79,17 @@ def _location(source: str) -> tuple[str, dict[str, str]]:
     return source, {}
 
 
-def family(source: str) -> Family:
-    """What the architecture of a model needs; see engines/config/families.py."""
+def configuration(source: str) -> Any:
+    """The architecture of a model, as transformers describes it."""
     from transformers import AutoConfig
 
     folder, gguf = _location(source)
-    return family_of(_explained(source, lambda: AutoConfig.from_pretrained(folder, **gguf)).model_type)
+    return _explained(source, lambda: AutoConfig.from_pretrained(folder, **gguf))
+
+
+def family(source: str) -> Family:
+    """What the architecture of a model needs; see engines/config/families.py."""
+    return family_of(configuration(source).model_type)
 
 
 def load_tokenizer(source: str, text_template: str = "") -> Any:

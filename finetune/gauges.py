@@ -11,18 +11,33 @@ from typing import Any
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
 
 
+def reset_peak() -> None:
+    """Let `peak_rss` count from now on, where the system can; loading reads files that count as memory for a while."""
+    try:
+        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+            file.write("5")
+    except OSError:
+        pass
+
+
 def peak_rss() -> int:
-    """The most main memory that this process has ever held, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
+    """The most main memory that this process has held since `reset_peak`, or ever, in bytes."""
+    found = _status("VmHWM")
+    return found or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
 
 
 def rss() -> int:
     """Main memory that this process holds now, in bytes; the peak where the system does not say."""
+    return _status("VmRSS") or peak_rss()
+
+
+def _status(name: str) -> int:
     try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return peak_rss()
+        with open("/proc/self/status", encoding="ascii") as file:
+            line = next(line for line in file if line.startswith(f"{name}:"))
+    except (OSError, StopIteration):
+        return 0
+    return int(line.split()[1]) * 1024
 
 
 def peak_memory(device: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -221,14 +220,3 @@ def answer_spans(
             )
         spans.append((len(before), len(through.rstrip())))
     return spans
-
-
-def fingerprint(path: Path) -> str:
-    """BLAKE2b of a dataset's bytes, those of its split included; 16 hexadecimal digits."""
-    digest = hashlib.blake2b(digest_size=8)
-    for part in (path, *part_paths(path)):
-        if part == path or part.is_file():
-            with open(part, "rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-    return digest.hexdigest()

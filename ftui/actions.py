@@ -211,6 +211,7 @@ ACTIONS = (
     Action("edit", "enter", "Edit the parameter", "Edit", FORMS, FORMS),
     Action("reset", "backspace", "Back to the preset's value", "Reset", FORMS),
     Action("start", "s", "Start training", "Start", LLM, ("dataset", "params"), _start),
+    Action("check", "c", "Check before training: memory, time, loss mask", "Check", LLM, ("params",), _start),
     Action("read", "enter", "Read the dialogs", "Read", ("dataset",), ("dataset",), _needs_dataset),
     Action("previous_page", "[", "Previous dialogs", "Previous", ("dataset",), (), _needs_dataset),
     Action("next_page", "]", "Next dialogs", "Next", ("dataset",), (), _needs_dataset),

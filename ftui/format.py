@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 UNKNOWN = "–"
+SPARKS = "▁▂▃▄▅▆▇█"
 
 STATE_MARKS = {
     "new": "· new",
@@ -40,6 +41,16 @@ def size(count: float | None) -> str:
 def bar(value: int, most: int, width: int = 30) -> str:
     """A bar of a histogram whose longest has `width` characters; none for 0, at least one character else."""
     return "█" * max(bool(value), value * width // max(1, most))
+
+
+def sparkline(values: list[float], lowest: float, highest: float, width: int) -> str:
+    """A curve in one line of at most `width` characters, from `lowest` to `highest`; means where there are more."""
+    if not values:
+        return UNKNOWN
+    size = max(1, -(-len(values) // width))
+    means = [sum(values[at : at + size]) / len(values[at : at + size]) for at in range(0, len(values), size)]
+    scale = (len(SPARKS) - 1) / (highest - lowest) if highest > lowest else 0
+    return "".join(SPARKS[round((value - lowest) * scale)] for value in means)
 
 
 def duration(seconds: float | None) -> str:

@@ -10,7 +10,8 @@ from cyclopts import Parameter
 from engines.config import GenerateConfig, build
 from engines.generate import generate as start
 from ftui import format
-from ftui.commands.llm import ConfigFile, llm, merged
+from ftui.commands.llm import ConfigFile, merged
+from ftui.commands.train import llm
 from ftui.console import Common, finish, follow, say
 
 

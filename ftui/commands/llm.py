@@ -9,11 +9,11 @@ from typing import Annotated, Any, TypeVar
 from cyclopts import App, Parameter
 
 from engines import evaluation
-from engines.config import EvaluateConfig, JobConfig, PrepareConfig, TrainConfig, build, preset
+from engines.config import EvaluateConfig, JobConfig, PrepareConfig, build
 from engines.errors import EXIT_FAILED, EXIT_OK, UserError
 from engines.llm import LLMEngine
 from ftui import evaluation_lines, format
-from ftui.console import Common, finish, follow, note, say, say_json, show_log, show_status
+from ftui.console import Common, finish, follow, say, say_json
 
 llm = App(name="llm", help="Language-model adapters: from an export to an answer.", help_format="plaintext")
 
@@ -106,39 +106,6 @@ def report_dataset(report: dict[str, Any]) -> None:
         say(f"repaired: {report.get('repaired', 0)} messages, lost {report.get('lost', 0)}")
 
 
-@llm.command
-def train(
-    dataset: Annotated[str | None, Parameter(help="A dataset's name or file; default: the newest")] = None,
-    /,
-    *,
-    preset_name: Annotated[str | None, Parameter(name="--preset", help="quick, standard, thorough or demo")] = None,
-    name: Annotated[str | None, Parameter(help="The adapter's name")] = None,
-    config_file: ConfigFile = None,
-    detach: Annotated[bool, Parameter(help="Return at once; the run goes on by itself", negative="")] = False,
-    flags: Annotated[TrainConfig | None, Parameter(name="*")] = None,
-    common: Common | None = None,
-) -> int:
-    """Train an adapter. Ctrl+C only stops watching; the training goes on.
-
-    For example:
-
-      ftui llm train chats --preset quick --gradient-accumulation-steps 8
-      ftui llm train chats --name me-v2 --lora-rank 16 --num-epochs 3 --detach
-    """
-    common = common or Common()
-    engine = common.engine()
-    config = merged(preset(preset_name or "standard"), config_file, flags)
-    data = chosen_dataset(engine, dataset)
-    if not common.json:
-        for warning in engine.check(data, config):
-            note(f"! {warning}")
-    run = engine.train(data, config, name=name)
-    if detach:
-        say_json(run.as_dict()) if common.json else say(f"started {run.id}; watch it: ftui llm log -f {run.id}")
-        return 0
-    return watch(engine, run, common)
-
-
 def chosen_dataset(engine: LLMEngine, name: str | None) -> Any:
     if name:
         return engine.datasets.get(name)
@@ -146,102 +113,6 @@ def chosen_dataset(engine: LLMEngine, name: str | None) -> Any:
     if not datasets:
         raise UserError("not_found", "there is no dataset yet", "Make one: ftui llm prepare FILE.")
     return datasets[0]
-
-
-def watch(engine: LLMEngine, run: Any, common: Common) -> int:
-    """Follow a training to its end and say what came of it."""
-    status, progress = follow(engine, run, quiet=common.json)
-
-    def report(result: dict[str, Any]) -> None:
-        say(f"adapter:   {result.get('adapter')}")
-        say(f"loss:      {format.number(result.get('loss'))}, held-out part {format.number(result.get('eval_loss'))}")
-        say(f"time:      {format.duration(result.get('seconds'))}")
-        say(f"activate:  ftui adapters activate {result.get('adapter')}")
-
-    return finish(run, status, progress, as_json=common.json, report=report)
-
-
-@llm.command
-def check(
-    dataset: str | None = None,
-    /,
-    *,
-    preset_name: Annotated[str | None, Parameter(name="--preset")] = None,
-    config_file: ConfigFile = None,
-    flags: Annotated[TrainConfig | None, Parameter(name="*")] = None,
-    common: Common | None = None,
-) -> int:
-    """Say whether a training with these parameters makes sense, without starting it."""
-    common = common or Common()
-    engine = common.engine()
-    config = merged(preset(preset_name or "standard"), config_file, flags)
-    warnings = engine.check(chosen_dataset(engine, dataset), config)
-    if common.json:
-        say_json({"warnings": warnings})
-    else:
-        say("\n".join(f"! {warning}" for warning in warnings) or "ready to train")
-    return 0
-
-
-@llm.command
-def stop(
-    run: RunName = None,
-    /,
-    *,
-    grace: Annotated[float, Parameter(help="Seconds to save and end by itself before it is ended")] = 60.0,
-    common: Common | None = None,
-) -> int:
-    """Save a checkpoint and stop; `ftui llm resume` goes on from there."""
-    common = common or Common()
-    engine = common.engine()
-    chosen = engine.training_run(run, active=True)
-    engine.stop(chosen, grace)
-    status = engine.runs.wait(chosen, timeout=grace + 30)
-    say_json(chosen.as_dict()) if common.json else say(f"{format.STATE_MARKS[status.state]}  {chosen.name}")
-    return 0
-
-
-@llm.command
-def resume(
-    run: RunName = None,
-    /,
-    *,
-    detach: Annotated[bool, Parameter(help="Return at once", negative="")] = False,
-    common: Common | None = None,
-) -> int:
-    """Go on with a stopped, failed or lost training from its newest checkpoint."""
-    common = common or Common()
-    engine = common.engine()
-    chosen = engine.training_run(run)
-    engine.resume(chosen)
-    if detach:
-        say_json(chosen.as_dict()) if common.json else say(f"resumed {chosen.id}")
-        return 0
-    return watch(engine, chosen, common)
-
-
-@llm.command
-def status(run: RunName = None, /, *, common: Common | None = None) -> int:
-    """How the newest training stands."""
-    common = common or Common()
-    engine = common.engine()
-    show_status(engine.training_run(run), as_json=common.json)
-    return 0
-
-
-@llm.command
-def log(
-    run: RunName = None,
-    /,
-    *,
-    follow: Annotated[bool, Parameter(name=["--follow", "-f"], help="Go on until the run ends", negative="")] = False,
-    common: Common | None = None,
-) -> int:
-    """Print a training's log; -f follows it. With --json: its events, one a line."""
-    common = common or Common()
-    engine = common.engine()
-    show_log(engine.training_run(run), following=follow, as_json=common.json)
-    return 0
 
 
 @llm.command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -37,6 +38,9 @@ class Jobs(RunJobs):
     def engine(self) -> LLMEngine:
         assert self.ftui.engine is not None  # actions are blocked until it is loaded
         return self.ftui.engine
+
+    def again(self) -> dict[str, Callable[[Run], Run]]:
+        return {"repeat": self.engine.repeat, "extend": lambda run: self.engine.extend(run, 1.0)}
 
     # --- datasets ---
 
@@ -148,6 +152,34 @@ class Jobs(RunJobs):
         if params is not None and config is not None and dataset is not None:
             name = params.adapter_name or None
             self.launch("Starting", lambda: self.engine.train(dataset, config, name=name), self.started)
+
+    def do_check(self) -> None:
+        self._check(probe=False)
+
+    def _check(self, *, probe: bool) -> None:
+        """Ask what the training will be, and show it; the answer may change the form, or ask for more."""
+        from ftui.screens.preflight import PreflightScreen
+
+        params, dataset = self.screen.params, self.screen.dataset_panel.dataset
+        config = params.form.config if params else None
+        if params is None or config is None or dataset is None:
+            return
+
+        def answered(answer: str | None) -> None:
+            if answer == "probe":
+                self._check(probe=True)
+            elif answer == "fit":
+                params.form.fill(params.form.base, config.model_copy(update=found["changes"]))
+                self.screen.go_to("params")
+
+        found: dict[str, Any] = {}
+
+        def show(answer: dict[str, Any]) -> None:
+            found.update(answer)
+            self.screen.app.push_screen(PreflightScreen(found), answered)
+
+        self.ftui.say("Loading the model to measure it…" if probe else "Looking at the dataset and the model…")
+        self.launch("Checking", lambda: self.engine.preflight(dataset, config, probe=probe), show)
 
     def started(self, run: Run) -> None:
         self.screen.run_panel.show(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,10 @@ class RunJobs:
         """What goes on when the app is left."""
         return self.screen.run_panel.run if self.screen.facts().run_active else None
 
+    def again(self) -> dict[str, Callable[[Run], Run]]:
+        """How a run of this place is repeated or extended, by these words; in a thread."""
+        return {}
+
     # --- runs ---
 
     def do_stop(self) -> None:
@@ -97,7 +102,7 @@ class RunJobs:
             if run is not None:
                 self.show_run(run)
 
-        self.screen.app.push_screen(RunsScreen(self.runs), chosen)
+        self.screen.app.push_screen(RunsScreen(self.runs, self.again()), chosen)
 
     def run_moved(self, run: Run, state: str) -> None:
         """The run that is shown has another state."""

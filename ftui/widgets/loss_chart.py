@@ -7,7 +7,6 @@ without colour. Each pixel column shows the mean of its points: 20,000 cost no m
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -17,10 +16,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from ftui.format import count
+from ftui.widgets.braille import Points, Scale, columns_of, line_cells, short
 
-Points = Sequence[tuple[int, float]]
 LABEL_WIDTH = 8
-_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 MARK = "◆"
 
 
@@ -66,12 +64,12 @@ class LossChart(Widget):
         if width < 8 or height < 2 or not (loss or evals):
             return []
         values = [value for _, value in [*loss, *evals]]
-        scale = _Scale(min(values), max(values), height * 4)
+        scale = Scale(min(values), max(values), height * 4)
         steps = [step for step, _ in [*loss, *evals]]
         first, last = min(steps), max(steps)
-        columns = _columns(loss, first, last, width * 2)
-        cells = _line_cells(columns, scale, width, height)
-        marks = {(scale.pixel(v) // 4, min(width - 1, x // 2)) for x, v in _columns(evals, first, last, width * 2)}
+        columns = columns_of(loss, first, last, width * 2)
+        cells = line_cells(columns, scale, width, height)
+        marks = {(scale.pixel(v) // 4, min(width - 1, x // 2)) for x, v in columns_of(evals, first, last, width * 2)}
         rows = [self._legend()]
         rows += [self._row(number, cells[number], marks, scale, height) for number in range(height)]
         return [*rows, self._step_axis(first, last, width)]
@@ -83,10 +81,10 @@ class LossChart(Widget):
             good = [(step, math.log10(value)) for step, value in good if value > 0]
         return good
 
-    def _row(self, number: int, cells: list[int], marks: set[tuple[int, int]], scale: _Scale, height: int) -> Strip:
+    def _row(self, number: int, cells: list[int], marks: set[tuple[int, int]], scale: Scale, height: int) -> Strip:
         labelled = number in (0, height // 2, height - 1)
         value = scale.value(number / max(1, height - 1))
-        label = f"{_short(10**value if self.log_scale else value):>{LABEL_WIDTH - 2}} ┤" if labelled else " " * 7 + "│"
+        label = f"{short(10**value if self.log_scale else value):>{LABEL_WIDTH - 2}} ┤" if labelled else " " * 7 + "│"
         base = self.rich_style
         line, mark = self._style("loss"), self._style("eval")
         segments = [Segment(label, self._style("axis"))]
@@ -115,49 +113,3 @@ class LossChart(Widget):
 
     def _style(self, part: str) -> Style:
         return self.get_component_rich_style(f"loss-chart--{part}")
-
-
-class _Scale:
-    """Values to pixel rows, the largest on top."""
-
-    def __init__(self, low: float, high: float, pixels: int):
-        margin = (high - low) * 0.02 or abs(high) * 0.05 or 1.0
-        self.low, self.high, self.pixels = low - margin, high + margin, pixels
-
-    def pixel(self, value: float) -> int:
-        return round((self.high - value) / (self.high - self.low) * (self.pixels - 1))
-
-    def value(self, share: float) -> float:
-        return self.high - (self.high - self.low) * share
-
-
-def _columns(points: list[tuple[int, float]], first: int, last: int, pixels: int) -> list[tuple[int, float]]:
-    """(pixel column, mean of its points), left to right."""
-    span = max(1, last - first)
-    sums: dict[int, tuple[float, int]] = {}
-    for step, value in points:
-        x = (step - first) * (pixels - 1) // span
-        total, number = sums.get(x, (0.0, 0))
-        sums[x] = (total + value, number + 1)
-    return [(x, total / number) for x, (total, number) in sorted(sums.items())]
-
-
-def _line_cells(columns: list[tuple[int, float]], scale: _Scale, width: int, height: int) -> list[list[int]]:
-    """The dots of each cell of a line through the columns."""
-    cells = [[0] * width for _ in range(height)]
-    before: tuple[int, int] | None = None
-    for x, value in columns:
-        y = scale.pixel(value)
-        left, start = before or (x, y)
-        for here in range(left, x + 1):
-            share = (here - left) / (x - left) if x > left else 1.0
-            level = round(start + (y - start) * share)
-            previous = round(start + (y - start) * max(0.0, (here - left - 1) / (x - left))) if x > left else level
-            for row in range(min(level, previous), max(level, previous) + 1):
-                cells[row // 4][here // 2] |= _DOTS[row % 4][here % 2]
-        before = (x, y)
-    return cells
-
-
-def _short(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}" if abs(value) < 1e5 else f"{value:.0e}"

@@ -23,14 +23,21 @@ def draw(found: dict[str, Any]) -> Content:
         ),
         Content(""),
     ]
-    for number, row in enumerate(found["rows"], found["first"] + 1):
+    lines += draw_rows(found["rows"], found["first"] + 1)
+    lines += _bars(found["lengths"])
+    return Content("\n").join(lines)
+
+
+def draw_rows(rows: list[dict[str, Any]], first: int) -> list[Content]:
+    """Rows of `finetune.show_tokens`, numbered from `first`."""
+    lines = []
+    for number, row in enumerate(rows, first):
         what = "left out: its first answer does not fit" if row["dropped"] else f"{count(row['learned'])} learned"
         cut = ", cut" if row["shortened"] else ""
         lines.append(Content.styled(f"─ dialog {count(number)} · {count(row['tokens'])} tokens, {what}{cut}", "bold"))
         runs = [(clean(run["text"]), LEARNED if run["learned"] else CONTEXT) for run in row["runs"]]
         lines += [Content.assemble(*runs), Content("")]
-    lines += _bars(found["lengths"])
-    return Content("\n").join(lines)
+    return lines
 
 
 def draw_counts(found: dict[str, Any]) -> Content:

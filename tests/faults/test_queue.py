@@ -30,6 +30,27 @@ def test_first_come_first_served(place: Place) -> None:
     assert began == sorted(began)  # type: ignore[type-var]
 
 
+def test_a_waiting_run_can_be_moved(place: Place) -> None:
+    running = place.start(steps=FOREVER)
+    waiting = [place.start(steps=STEPS) for _ in range(4)]
+    assert [run.id for run in place.runs.queue()] == [run.id for run in waiting]
+    place.runs.move_in_queue(waiting[3], 1)
+    place.runs.move_in_queue(waiting[0], 3)
+    wanted = [waiting[3], waiting[1], waiting[0], waiting[2]]
+    assert [run.id for run in place.runs.queue()] == [run.id for run in wanted]
+    newcomer = place.start(steps=STEPS)  # comes after all who were moved
+    with pytest.raises(UserError, match="no place 6"):
+        place.runs.move_in_queue(newcomer, 6)
+    with pytest.raises(UserError, match="is not waiting"):
+        place.runs.move_in_queue(running, 1)
+    place.runs.request_stop(running)
+    place.until_ended(running)
+    for run in [*wanted, newcomer]:
+        assert place.until_ended(run).state == "done"
+    began = [run.status().started_at for run in [*wanted, newcomer]]
+    assert began == sorted(began)  # type: ignore[type-var]
+
+
 def test_a_newcomer_does_not_overtake(place: Place) -> None:
     """The device is free, but somebody waits whose turn it is."""
     running = place.start(steps=FOREVER)

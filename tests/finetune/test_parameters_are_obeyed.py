@@ -14,7 +14,7 @@ from sample_rows import dialog_rows, write_dataset
 from engines import fingerprints
 from engines.config import TrainConfig, build, load
 from engines.errors import UserError
-from finetune import base_model, rows, saving, train
+from finetune import base_model, prepared, rows, saving
 
 START = {
     "base_model": "tiny",
@@ -33,16 +33,16 @@ class Built:
         config = build(TrainConfig, {**START, **values})
         tokenizer = base_model.load_tokenizer(str(model), config.text_template)
         self.tokenizer = tokenizer
-        self.parts = train.encode_parts(dataset, tokenizer, config)
+        self.parts = prepared.encode_parts(dataset, tokenizer, config)
         precision = base_model.choose_precision(config.precision, "cpu")
         family = base_model.family(str(model))
         has_eval = bool(self.parts[1].input_ids)
-        arguments = train.training_arguments(config, family, "cpu", precision, folder, has_eval)
+        arguments = prepared.training_arguments(config, family, "cpu", precision, folder, has_eval)
         quantization = base_model.choose_quantization(config.quantization, "cpu")
         loaded = base_model.load_model(str(model), "cpu", precision, quantization)
-        train.set_seed(config)
-        prompts = train.sample_prompts(config, rows.read_parts(dataset, config.eval_share)[1])
-        self.trainer = train.build_trainer(loaded, tokenizer, config, family, arguments, self.parts, "data", prompts)
+        prepared.set_seed(config)
+        prompts = prepared.sample_prompts(config, rows.read_parts(dataset, config.eval_share)[1])
+        self.trainer = prepared.build_trainer(loaded, tokenizer, config, family, arguments, self.parts, "data", prompts)
         self.args = self.trainer.args
 
     def first_batch(self) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
+from engines import fingerprints
 from engines.errors import UserError
 from finetune import rows
 from finetune.rows import IGNORED, Dialog, encode, read_dialogs, split
@@ -124,9 +125,9 @@ def test_a_missing_and_a_binary_file(tmp_path: Path) -> None:
 
 def test_the_fingerprint_follows_the_bytes(tmp_path: Path) -> None:
     path = write_dataset(tmp_path / "d.jsonl", dialog_rows(3))
-    first = rows.fingerprint(path)
+    first = fingerprints.of_dataset(path)
     write_dataset(path, dialog_rows(4))
-    assert rows.fingerprint(path) != first and len(first) == 16
+    assert fingerprints.of_dataset(path) != first and len(first) == 16
 
 
 def test_a_row_without_a_conversation_is_its_own(tmp_path: Path) -> None:
@@ -157,11 +158,11 @@ def test_an_answer_with_weight_0_is_context(tokenizer: Any, tmp_path: Path) -> N
 def test_a_dataset_that_brings_its_split_is_split_so(tmp_path: Path) -> None:
     file = write_dataset(tmp_path / "d_dataset.jsonl", dialog_rows(10))
     assert [len(part) for part in rows.read_parts(file, 0.2)] == [8, 2]
-    alone = rows.fingerprint(file)
+    alone = fingerprints.of_dataset(file)
     lines = file.read_text().splitlines(keepends=True)
     (tmp_path / "d_dataset_train.jsonl").write_text("".join(lines[:5]))
     (tmp_path / "d_dataset_eval.jsonl").write_text("".join(lines[5:]))
     train, held_out = rows.read_parts(file, 0.2)
     assert (len(train), len(held_out)) == (5, 5)
     assert rows.read_parts(file, 0)[1] == []
-    assert rows.fingerprint(file) != alone
+    assert fingerprints.of_dataset(file) != alone

@@ -1,0 +1,65 @@
+"""What a training will be, asked of the script that reads dataset and architecture, and of earlier runs."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from engines import devices, statefiles
+from engines.config import TrainConfig
+from engines.config.families import family_of, model_type_of
+from engines.datasets import Dataset
+from engines.questions import ask_script
+from engines.runs import Runs
+
+# Two trainings with the same values of these take about the same time per token.
+SAME_SHAPE = (
+    "method", "lora_rank", "target_modules", "use_dora", "batch_size", "gradient_checkpointing", "precision",
+    "quantization", "optimizer", "loss", "device",
+)  # fmt: skip
+HIGHEST_FULL_RATE = 5e-5
+
+
+def advice(config: TrainConfig, model: str, device: str) -> list[str]:
+    """What is known of parameters that do not go well with a model or a device, without looking at the data."""
+    found = []
+    family = family_of(model_type_of(model))
+    if family.learning_rate and config.learning_rate > 2 * family.learning_rate:
+        found.append(
+            f"this model's loss becomes NaN at usual learning rates: {family.learning_rate:g} is known to work, "
+            f"with a warm-up of {family.warmup_ratio:g}"
+        )
+    if config.learning_rate > HIGHEST_FULL_RATE and config.method == "full":
+        found.append(f"a learning rate above {HIGHEST_FULL_RATE:g} usually ruins a model trained in full")
+    if config.quantization == "nf4" and device == "cpu":
+        found.append("nf4 on a CPU saves memory but is slow; none is faster for a small model")
+    if config.use_dora:
+        found.append("vLLM and llama.cpp load no DoRA adapters: merge it into the model to serve it")
+    return found
+
+
+def ask(
+    python: Path, env: dict[str, str], dataset: Dataset, model: str, config: TrainConfig, device: str, *, probe: bool
+) -> dict[str, Any]:
+    """What finetune/preflight.py finds; some seconds, with `probe` as long as loading the model takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        parameters = Path(folder) / "config.json"
+        statefiles.write_json(parameters, config.model_dump())
+        arguments = ["--dataset", str(dataset.path), "--model", model, "--device", device]
+        arguments += ["--free", str(devices.free_bytes(device) or 1), "--config", str(parameters)]
+        if probe:
+            arguments += ["--probe", str(Path(folder) / "probe")]
+        return ask_script(python, "finetune.preflight", arguments, env)
+
+
+def expected_seconds(runs: Runs, found: dict[str, Any], model: str, config: TrainConfig) -> tuple[float, str] | None:
+    """(seconds of training, where the speed is known from): the probe, else the newest run of the same shape."""
+    if found.get("probe"):
+        return found["tokens"] / found["probe"]["tokens_per_second"], "a probe of the longest batch"
+    wanted = {name: value for name, value in config.model_dump().items() if name in SAME_SHAPE}
+    for run in runs.list("train"):
+        speed = run.result().get("tokens_per_second")
+        if speed and run.spec.get("base_model") == model and wanted.items() <= run.spec.get("config", {}).items():
+            return found["tokens"] / speed, f"run {run.id}"
+    return None

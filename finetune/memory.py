@@ -1,0 +1,215 @@
+"""How much memory a training will take at its peak, by part, without allocating it.
+
+Weights, adapter and optimizer are counted on a model without storage (device meta). Activations
+are measured, not guessed: a forward and backward pass of the real architecture runs on fake
+tensors, which have shapes and lifetimes but no content, and the bytes alive are counted at every
+operation. Two depths are run, since memory grows by the same amount with each layer.
+"""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+from torch.utils.weak import WeakIdKeyDictionary
+
+from engines.config import TrainConfig
+from engines.config.families import Family
+from finetune import base_model, fast, methods
+from finetune.fast.packs import divide
+from finetune.fast.probe import bf16_products_are_fast
+
+DEPTHS = (2, 4)  # layers that are run
+NF4_BYTES = 0.516  # of a parameter: 4 bits, and the block scales quantised once more (64 and 256 a block, 32 bits)
+OPTIMIZER_BYTES = {"adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
+GPU_RUNTIME = 450 << 20  # CUDA's context and the workspaces of cuBLAS
+LOSS_CHUNK = 1 << 25  # bytes of logits at once in fp32, see fast/loss.py
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes at the peak of a training step."""
+
+    runtime: int
+    weights: int
+    adapter: int
+    optimizer: int
+    gradients: int
+    activations: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        return sum(asdict(self).values())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides the footprint beside the model: as a training would run it.
+
+    tokens: of a pass; passes: side by side; packed: frozen layers hold their weight twice, in bf16 for a CPU.
+    """
+
+    device: str
+    precision: str
+    quantization: str
+    tokens: int
+    passes: int = 1
+    packed: bool = False
+
+
+def plan(config: TrainConfig, family: Family, device: str, lengths: list[int]) -> Plan:
+    """How a training of rows with these lengths, in tokens, would be run on `device`: see finetune/fast."""
+    precision = base_model.choose_precision(config.precision, device)
+    quantization = base_model.choose_quantization(config.quantization, device) if config.method == "lora" else "none"
+    longest = sorted(lengths, reverse=True)
+    batch = longest[0] * config.batch_size
+    if config.loss or family.token_types:  # rows are padded to the longest one
+        return Plan(device, precision, quantization, batch)
+    on_cpu, adapter = device == "cpu", config.method == "lora"
+    rows_per_step = config.batch_size * config.gradient_accumulation_steps
+    threads = min(base_model.set_threads(), rows_per_step, fast.MOST_PACKS) if on_cpu and adapter else 1
+    packs = divide(longest[:rows_per_step], threads, max(fast.LEAST_LIMIT, batch))
+    return Plan(
+        device,
+        precision,
+        quantization,
+        tokens=max(sum(longest[at] for at in pack) for pack in packs),
+        passes=min(threads, len(packs)),
+        packed=on_cpu and adapter and not config.use_dora and precision == "bf16" and bf16_products_are_fast(),
+    )
+
+
+class Meter(TorchDispatchMode):
+    """Counts the bytes of all storages that come to life under it, now and at the most."""
+
+    def __init__(self, known: Any) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._live = WeakIdKeyDictionary()
+        for tensor in known:
+            self._live[tensor.untyped_storage()] = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        tree_map_only(torch.Tensor, self._count, result)
+        return result
+
+    def _count(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if storage in self._live:
+            return
+        size = storage.nbytes()
+        self._live[storage] = size
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._freed, size)
+
+    def _freed(self, size: int) -> None:
+        self.now -= size
+
+
+def empty_model(configuration: Any, dtype: torch.dtype, layers: int | None = None) -> Any:
+    """The text part of the architecture without storage, with `layers` layers instead of all."""
+    from transformers import AutoModelForCausalLM
+
+    text = copy.deepcopy(configuration.get_text_config())
+    if layers is not None:
+        text.num_hidden_layers = layers
+        for name in ("layer_types", "intermediate_size", "activation_sparsity_pattern", "mlp_layer_types"):
+            if isinstance(getattr(text, name, None), list):
+                setattr(text, name, getattr(text, name)[:layers])
+        if getattr(text, "num_kv_shared_layers", 0):
+            text.num_kv_shared_layers = 0
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(text, dtype=dtype, attn_implementation="sdpa")
+
+
+def with_adapter(model: Any, config: TrainConfig, family: Family) -> Any:
+    adapter = methods.adapter_config(config, family)
+    if adapter is None:
+        return model
+    from peft import get_peft_model
+
+    return get_peft_model(model, adapter)
+
+
+def count(configuration: Any, config: TrainConfig, family: Family) -> dict[str, int]:
+    """Parameters: all, linear (frozen matrices between embedding and head), trained."""
+    model = empty_model(configuration, torch.bfloat16)
+    head = model.get_output_embeddings()
+    linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    trained = sum(p.numel() for p in with_adapter(model, config, family).parameters() if p.requires_grad)
+    return {"all": total, "linear": linear, "head": head.weight.numel(), "trained": trained, "layers": _layers(model)}
+
+
+def _layers(model: Any) -> int:
+    return int(model.config.get_text_config().num_hidden_layers)
+
+
+def activations(configuration: Any, config: TrainConfig, family: Family, plan: Plan) -> int:
+    """Bytes alive at the most between the forward and the backward pass over `plan.tokens` tokens, without the loss."""
+    layers = int(configuration.get_text_config().num_hidden_layers)
+    small, large = (_pass(configuration, config, family, plan, depth) for depth in DEPTHS)
+    return large + (layers - DEPTHS[1]) * (large - small) // (DEPTHS[1] - DEPTHS[0])
+
+
+def _pass(configuration: Any, config: TrainConfig, family: Family, plan: Plan, layers: int) -> int:
+    """Peak bytes of one forward and backward pass through `layers` layers, gradients among them."""
+    whole = plan.packed or plan.precision == "fp32" or config.method == "full"
+    model = with_adapter(empty_model(configuration, torch.float32 if whole else torch.bfloat16, layers), config, family)
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            model = model.to_empty(device="cpu").train()
+            if config.gradient_checkpointing:
+                model.gradient_checkpointing_enable({"use_reentrant": False})
+                model.enable_input_require_grads()
+            ids = torch.zeros((1, plan.tokens), dtype=torch.long)
+            inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+            autocast = plan.precision != "fp32" and not plan.packed
+            with Meter([*model.parameters(), *model.buffers(), ids]) as meter:
+                with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                    hidden = inner.base_model(input_ids=ids, use_cache=False).last_hidden_state
+                hidden.backward(torch.ones_like(hidden))
+            return meter.peak
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(False)
+
+
+def estimate(
+    configuration: Any, config: TrainConfig, family: Family, plan: Plan, *, runtime: int, parameters: dict[str, int]
+) -> Footprint:
+    """The footprint of a training.
+
+    configuration: the model's, of transformers; runtime: bytes of the interpreter and its libraries on a CPU;
+    parameters: from `count`. Raises nothing; fake tensors need no memory worth speaking of.
+    """
+    width = 4 if plan.precision == "fp32" or config.method == "full" else 2
+    frozen = 0 if config.method == "full" else parameters["linear"]
+    rest = parameters["all"] - frozen
+    if plan.quantization == "nf4":
+        weights = int(frozen * NF4_BYTES) + rest * 2
+    elif plan.packed:
+        weights = (frozen + parameters["head"]) * 4 + (parameters["all"] - frozen) * 2
+    else:
+        weights = parameters["all"] * width
+    trained = parameters["trained"]
+    vocabulary = int(configuration.get_text_config().vocab_size)
+    chunk = min(LOSS_CHUNK, plan.tokens * vocabulary * 4)
+    return Footprint(
+        runtime=GPU_RUNTIME if plan.device.startswith("cuda") else runtime,
+        weights=weights,
+        adapter=0 if config.method == "full" else trained * 4,
+        optimizer=trained * OPTIMIZER_BYTES[methods.optimizer_name(config, family)],
+        gradients=trained * 4 * (plan.passes - 1),  # those of one pass are among the activations
+        activations=activations(configuration, config, family, plan) * plan.passes,
+        logits=chunk * 2 * plan.passes,
+    )

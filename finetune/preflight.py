@@ -1,0 +1,215 @@
+"""What a training will be, before it starts: steps, tokens, what is learned, memory, disk; and what would make it fit.
+
+    python -m finetune.preflight --dataset D_dataset.jsonl --model FOLDER --device cpu --free BYTES \
+        [--config CONFIG.json] [--probe DIR]
+
+Loads the tokenizer and the architecture, not the weights; some seconds. With --probe it loads the
+weights too and runs the longest batch, in the folder DIR, to measure speed and memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from engines.config import TrainConfig, load
+from engines.errors import UserError
+from engines.estimate import check_steps, optimizer_steps
+from engines.events import emit
+from engines.run_protocol import run_script, write_result
+from finetune import base_model, gauges, rows, saving, show_tokens
+from finetune.prepared import encode_parts
+
+SHOWN_ROWS = 3
+CHECKED_ENDS = 200  # rows whose end of turn is looked at
+USABLE = 0.92  # of the free memory
+
+
+def describe_data(dataset: Path, tokenizer: Any, config: TrainConfig) -> tuple[dict[str, Any], rows.Encoded]:
+    """Rows, tokens, what is cut, what is learned; and the training rows. Raises UserError as a training would."""
+    train, held_out = rows.read_parts(dataset, config.eval_share)
+    parts = encode_parts(dataset, tokenizer, config)
+    encoded, count = parts[0], len(parts[0].input_ids)
+    steps = optimizer_steps(count, config)
+    figures = {
+        "rows": count,
+        "eval_rows": len(parts[1].input_ids),
+        "tokens_per_epoch": encoded.tokens,
+        "learned_tokens_per_epoch": encoded.learned_tokens,
+        "longest": max(map(len, encoded.input_ids)),
+        "steps": steps,
+        "steps_per_epoch": optimizer_steps(count, config.model_copy(update={"num_epochs": 1, "max_steps": 0})),
+        "tokens": round(encoded.tokens * steps * step_rows(config) / count),
+        "shortened": encoded.shortened + parts[1].shortened,
+        "dropped": encoded.dropped + parts[1].dropped,
+        "dialogs": len(train) + len(held_out),
+        "mask": [show_tokens.row_of(dialog, tokenizer, config.max_seq_length) for dialog in train[:SHOWN_ROWS]],
+        "end_of_turn": end_of_turn(encoded, tokenizer),
+    }
+    return figures, encoded
+
+
+def step_rows(config: TrainConfig) -> int:
+    return config.batch_size * config.gradient_accumulation_steps
+
+
+def end_of_turn(encoded: rows.Encoded, tokenizer: Any) -> dict[str, Any]:
+    """The token that ends an answer and in how many of the rows looked at it is learned: it must be all of them."""
+    special = set(tokenizer.all_special_ids)
+    found = [
+        next((label for label in reversed(labels) if label != rows.IGNORED), None)
+        for labels in encoded.labels[:CHECKED_ENDS]
+    ]
+    ends = [token for token in found if token in special]
+    return {
+        "token": tokenizer.decode([ends[0]]) if ends else None,
+        "learned": len(ends),
+        "rows": len(found),
+    }
+
+
+def warnings_of(figures: dict[str, Any], config: TrainConfig) -> list[str]:
+    found = []
+    few = check_steps(figures["rows"], config)
+    if few:
+        found.append(few)
+    lost = figures["shortened"] + figures["dropped"]
+    if lost:
+        share = lost / figures["dialogs"]
+        found.append(
+            f"{share:.0%} of the dialogs are longer than {config.max_seq_length} tokens: {figures['shortened']} lose "
+            f"turns, {figures['dropped']} are left out"
+        )
+    end = figures["end_of_turn"]
+    if end["learned"] < end["rows"]:
+        found.append(
+            f"in {end['rows'] - end['learned']} of {end['rows']} rows no end of turn is learned: the model may not "
+            "stop talking"
+        )
+    return found
+
+
+class Fitting:
+    """The footprint of a training on one model with one dataset, under changing parameters."""
+
+    def __init__(self, model: str, device: str, encoded: rows.Encoded, config: TrainConfig):
+        self.configuration = base_model.configuration(model)
+        self.family = base_model.family(model)
+        self.device = device
+        self.lengths = [len(ids) for ids in encoded.input_ids]
+        importlib.import_module("finetune.trainer")  # with all that a training holds in memory before its model
+        self.runtime = gauges.rss()
+        self._counted: dict[str, dict[str, int]] = {}
+        self.parameters(config)
+
+    def parameters(self, config: TrainConfig) -> dict[str, int]:
+        from finetune import memory
+
+        key = f"{config.method} {config.lora_rank} {config.target_modules} {config.use_dora}"
+        if key not in self._counted:
+            self._counted[key] = memory.count(self.configuration, config, self.family)
+        return self._counted[key]
+
+    def footprint(self, config: TrainConfig) -> Any:
+        from finetune import memory
+
+        plan = memory.plan(config, self.family, self.device, self.lengths)
+        return memory.estimate(
+            self.configuration, config, self.family, plan, runtime=self.runtime, parameters=self.parameters(config)
+        )
+
+
+def changes_to_fit(fitting: Fitting, config: TrainConfig, free: int) -> tuple[dict[str, Any], Any]:
+    """Changes of parameters after which a training needs no more than the free memory, the least harmful first.
+
+    Returns them with the footprint that they lead to, which may still be too large: then nothing helps.
+    """
+    changes: dict[str, Any] = {}
+    footprint = fitting.footprint(config)
+    for step in remedies(config, fitting):
+        if footprint.total <= free * USABLE:
+            break
+        changed = config.model_copy(update={**changes, **step})
+        smaller = fitting.footprint(changed)
+        if smaller.total < footprint.total * 0.99:
+            changes, footprint = {**changes, **step}, smaller
+    return changes, footprint
+
+
+def remedies(config: TrainConfig, fitting: Fitting) -> list[dict[str, Any]]:
+    """What can be changed, in the order in which it costs time, exactness and data."""
+    steps: list[dict[str, Any]] = []
+    if not config.gradient_checkpointing:
+        steps.append({"gradient_checkpointing": True})
+    batch = config.batch_size
+    while batch > 1:
+        batch //= 2
+        steps.append({"batch_size": batch, "gradient_accumulation_steps": -(-step_rows(config) // batch)})
+    if config.optimizer in ("auto", "adamw"):
+        steps.append({"optimizer": "adamw_8bit"})
+    if config.method == "full":
+        steps.append({"method": "lora", "learning_rate": max(config.learning_rate, 1e-4)})
+    if base_model.choose_quantization(config.quantization, fitting.device) == "none":
+        steps.append({"quantization": "nf4"})
+    length = min(config.max_seq_length, max(fitting.lengths))
+    while length > 256:
+        length = max(256, length // 2)
+        steps.append({"max_seq_length": length})
+    return steps
+
+
+def probe(arguments: argparse.Namespace, config: TrainConfig) -> dict[str, Any]:
+    """Load the model and run the longest batch. Returns tokens_per_second and memory."""
+    from finetune import longest_batch, prepared
+
+    ready = prepared.prepare(arguments.dataset, arguments.model, config, arguments.probe)
+    gauges.reset_peak()
+    found = longest_batch.run(ready.trainer)
+    return {"tokens_per_second": 1 / found.seconds_per_token, "memory": found.memory}
+
+
+def preflight(arguments: argparse.Namespace) -> dict[str, Any]:
+    config = load(TrainConfig, arguments.config).model_copy(update={"device": arguments.device})
+    emit("phase", name="read", text="reading the dataset")
+    tokenizer = base_model.load_tokenizer(arguments.model, config.text_template)
+    figures, encoded = describe_data(arguments.dataset, tokenizer, config)
+    emit("phase", name="memory", text="measuring the architecture")
+    fitting = Fitting(arguments.model, arguments.device, encoded, config)
+    footprint = fitting.footprint(config)
+    trained = fitting.parameters(config)["trained"]
+    changes, after = changes_to_fit(fitting, config, arguments.free)
+    return {
+        **figures,
+        "warnings": warnings_of(figures, config),
+        "memory": {**asdict(footprint), "total": footprint.total, "free": arguments.free},
+        "fits": footprint.total <= arguments.free * USABLE,
+        "changes": changes,
+        "memory_after_changes": after.total,
+        "fits_after_changes": after.total <= arguments.free * USABLE,
+        "trained_parameters": trained,
+        "parameters": fitting.parameters(config)["all"],
+        "result_bytes": trained * 4,
+        "disk_bytes": saving.space_needed(trained, config.keep_checkpoints),
+        "probe": probe(arguments, config) if arguments.probe else None,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Say what a training will be, before it starts.")
+    parser.add_argument("--dataset", type=Path, required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--free", type=int, required=True, help="bytes of the device's memory that can be had")
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--probe", type=Path, help="also run the longest batch, in this folder")
+    arguments = parser.parse_args()
+    if arguments.free <= 0:
+        raise UserError("usage", "--free must be positive", "Give the free memory in bytes.")
+    write_result("done", **preflight(arguments))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,157 @@
+"""`ftui llm …` for a training: check, train, follow, stop, resume."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from engines.config import TrainConfig, preset
+from engines.errors import EXIT_FAILED, EXIT_OK
+from engines.llm import LLMEngine
+from ftui import format, preflight
+from ftui.commands.llm import ConfigFile, RunName, chosen_dataset, llm, merged
+from ftui.console import Common, finish, follow, note, say, say_json, show_log, show_status
+
+
+@llm.command
+def train(
+    dataset: Annotated[str | None, Parameter(help="A dataset's name or file; default: the newest")] = None,
+    /,
+    *,
+    preset_name: Annotated[str | None, Parameter(name="--preset", help="quick, standard, thorough or demo")] = None,
+    name: Annotated[str | None, Parameter(help="The adapter's name")] = None,
+    config_file: ConfigFile = None,
+    detach: Annotated[bool, Parameter(help="Return at once; the run goes on by itself", negative="")] = False,
+    flags: Annotated[TrainConfig | None, Parameter(name="*")] = None,
+    common: Common | None = None,
+) -> int:
+    """Train an adapter. Ctrl+C only stops watching; the training goes on.
+
+    For example:
+
+      ftui llm train chats --preset quick --gradient-accumulation-steps 8
+      ftui llm train chats --name me-v2 --lora-rank 16 --num-epochs 3 --detach
+    """
+    common = common or Common()
+    engine = common.engine()
+    config = merged(preset(preset_name or "standard"), config_file, flags)
+    data = chosen_dataset(engine, dataset)
+    if not common.json:
+        for warning in engine.check(data, config):
+            note(f"! {warning}")
+    run = engine.train(data, config, name=name)
+    if detach:
+        say_json(run.as_dict()) if common.json else say(f"started {run.id}; watch it: ftui llm log -f {run.id}")
+        return 0
+    return watch(engine, run, common)
+
+
+def watch(engine: LLMEngine, run: Any, common: Common) -> int:
+    """Follow a training to its end and say what came of it."""
+    status, progress = follow(engine, run, quiet=common.json)
+
+    def report(result: dict[str, Any]) -> None:
+        say(f"adapter:   {result.get('adapter')}")
+        say(f"loss:      {format.number(result.get('loss'))}, held-out part {format.number(result.get('eval_loss'))}")
+        say(f"time:      {format.duration(result.get('seconds'))}")
+        say(f"activate:  ftui adapters activate {result.get('adapter')}")
+
+    return finish(run, status, progress, as_json=common.json, report=report)
+
+
+@llm.command
+def check(
+    dataset: str | None = None,
+    /,
+    *,
+    preset_name: Annotated[str | None, Parameter(name="--preset")] = None,
+    config_file: ConfigFile = None,
+    probe: Annotated[bool, Parameter(help="Load the model and measure speed and memory", negative="")] = False,
+    flags: Annotated[TrainConfig | None, Parameter(name="*")] = None,
+    common: Common | None = None,
+) -> int:
+    """Say what a training with these parameters will be, without starting it: steps, tokens, memory, disk, time.
+
+    Exits with 1 if it does not fit into the memory.
+
+    For example:
+
+      ftui llm check chats --preset quick
+      ftui llm check chats --batch-size 8 --max-seq-length 2048 --probe
+    """
+    common = common or Common()
+    engine = common.engine()
+    config = merged(preset(preset_name or "standard"), config_file, flags)
+    if not common.json:
+        note("looking at the dataset and the model …")
+    found = engine.preflight(chosen_dataset(engine, dataset), config, probe=probe)
+    if common.json:
+        say_json(found)
+        return EXIT_OK if found["fits"] else EXIT_FAILED
+    for title, text in preflight.facts(found):
+        say(f"{title:<12} {text}".rstrip())
+    for text in [*preflight.advice(found), *found["warnings"]]:
+        say(f"! {text}")
+    return EXIT_OK if found["fits"] else EXIT_FAILED
+
+
+@llm.command
+def stop(
+    run: RunName = None,
+    /,
+    *,
+    grace: Annotated[float, Parameter(help="Seconds to save and end by itself before it is ended")] = 60.0,
+    common: Common | None = None,
+) -> int:
+    """Save a checkpoint and stop; `ftui llm resume` goes on from there."""
+    common = common or Common()
+    engine = common.engine()
+    chosen = engine.training_run(run, active=True)
+    engine.stop(chosen, grace)
+    status = engine.runs.wait(chosen, timeout=grace + 30)
+    say_json(chosen.as_dict()) if common.json else say(f"{format.STATE_MARKS[status.state]}  {chosen.name}")
+    return 0
+
+
+@llm.command
+def resume(
+    run: RunName = None,
+    /,
+    *,
+    detach: Annotated[bool, Parameter(help="Return at once", negative="")] = False,
+    common: Common | None = None,
+) -> int:
+    """Go on with a stopped, failed or lost training from its newest checkpoint."""
+    common = common or Common()
+    engine = common.engine()
+    chosen = engine.training_run(run)
+    engine.resume(chosen)
+    if detach:
+        say_json(chosen.as_dict()) if common.json else say(f"resumed {chosen.id}")
+        return 0
+    return watch(engine, chosen, common)
+
+
+@llm.command
+def status(run: RunName = None, /, *, common: Common | None = None) -> int:
+    """How the newest training stands."""
+    common = common or Common()
+    engine = common.engine()
+    show_status(engine.training_run(run), as_json=common.json)
+    return 0
+
+
+@llm.command
+def log(
+    run: RunName = None,
+    /,
+    *,
+    follow: Annotated[bool, Parameter(name=["--follow", "-f"], help="Go on until the run ends", negative="")] = False,
+    common: Common | None = None,
+) -> int:
+    """Print a training's log; -f follows it. With --json: its events, one a line."""
+    common = common or Common()
+    engine = common.engine()
+    show_log(engine.training_run(run), following=follow, as_json=common.json)
+    return 0

@@ -1,0 +1,118 @@
+"""The pre-flight says what the training then is; and its changes make it fit."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample_rows import dialog_rows, write_dataset
+
+from engines import devices
+from engines.config import TrainConfig, build
+from engines.errors import UserError
+from engines.follow import LogFile
+from engines.llm import LLMEngine
+from finetune import base_model, preflight, rows
+
+
+@pytest.fixture
+def config(tiny_model: Path) -> TrainConfig:
+    values = {
+        "base_model": str(tiny_model), "gradient_accumulation_steps": 2, "num_epochs": 2, "max_seq_length": 120,
+        "gradient_checkpointing": False, "device": "cpu", "eval_share": 0.2, "sample_tokens": 0,
+    }  # fmt: skip
+    return build(TrainConfig, values)
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    lines = dialog_rows(40)
+    lines[3]["messages"] = lines[3]["messages"] * 6  # one that is too long
+    return write_dataset(tmp_path / "mixed_dataset.jsonl", lines)
+
+
+@pytest.mark.timeout(200)
+def test_what_is_said_before_is_what_happens(engine: LLMEngine, config: TrainConfig, mixed: Path) -> None:
+    dataset = engine.datasets.get(str(mixed))
+    found = engine.preflight(dataset, config)
+    assert found["seconds"] is None and found["fits"] and found["changes"] == {}
+    assert found["shortened"] == 1 and any("lose turns" in text for text in found["warnings"])
+    assert found["end_of_turn"] == {"token": "<|im_end|>", "learned": 32, "rows": 32}
+    assert any(run["learned"] for run in found["mask"][0]["runs"])
+    run = engine.train(dataset, config, name="flown")
+    assert engine.runs.wait(run, timeout=150).state == "done", run.log.read_text()[-2000:]
+    told = next(event for event in LogFile(run.log).poll_all() if event["event"] == "train")
+    assert told["total_steps"] == found["steps"] == 2 * found["steps_per_epoch"]
+    for name in ("rows", "eval_rows", "tokens_per_epoch", "learned_tokens_per_epoch"):
+        assert told[name] == found[name]
+    size = sum(file.stat().st_size for file in engine.adapters.get("flown").path.glob("final/*.safetensors"))
+    assert found["result_bytes"] == pytest.approx(size, rel=0.2)
+    again = engine.preflight(dataset, config)
+    assert again["seconds"] == pytest.approx(found["tokens"] / run.result()["tokens_per_second"])
+    assert run.id in again["seconds_from"]
+    other = engine.preflight(dataset, config.model_copy(update={"lora_rank": 4}))
+    assert other["seconds"] is None  # a run of another shape tells nothing
+
+
+def test_changes_make_it_fit(config: TrainConfig, tiny_model: Path, mixed: Path) -> None:
+    """A model of random weights with long rows, a memory that is too small, and then one in which nothing helps."""
+    large = config.model_copy(update={"batch_size": 8, "max_seq_length": 4096, "gradient_checkpointing": False})
+    encoded = rows.Encoded(input_ids=[[1] * 2048] * 64, labels=[[1] * 2048] * 64)
+    fitting = preflight.Fitting(str(tiny_model), "cpu", encoded, large)
+    need = fitting.footprint(large)
+    changes, after = preflight.changes_to_fit(fitting, large, need.total * 2)
+    assert changes == {} and after == need
+    free = int((need.total - need.activations * 0.7) / preflight.USABLE)
+    changes, after = preflight.changes_to_fit(fitting, large, free)
+    assert changes and after.total <= free * preflight.USABLE
+    changed = large.model_copy(update=changes)
+    assert preflight.step_rows(changed) == preflight.step_rows(large)  # as many rows are learned from at once
+    assert fitting.footprint(changed) == after
+    changes, after = preflight.changes_to_fit(fitting, large, 1 << 20)
+    assert after.total > 1 << 20
+
+
+def test_an_end_of_turn_that_is_not_learned_is_seen(config: TrainConfig, tiny_model: Path) -> None:
+    tokenizer = base_model.load_tokenizer(str(tiny_model))
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    ids = tokenizer("some words")["input_ids"]
+    good = rows.Encoded([[*ids, end]], [[*ids, end]])
+    bad = rows.Encoded([[*ids, end]], [[*ids, rows.IGNORED]])
+    assert preflight.end_of_turn(good, tokenizer)["learned"] == 1
+    figures = {"rows": 40, "shortened": 0, "dropped": 0, "dialogs": 40, "end_of_turn": None}
+    figures["end_of_turn"] = preflight.end_of_turn(bad, tokenizer)
+    assert any("may not stop talking" in text for text in preflight.warnings_of(figures, config))
+
+
+def test_the_command_refuses_what_does_not_fit(
+    engine: LLMEngine, config: TrainConfig, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(config.model_dump_json())
+
+    def check(*words: str) -> tuple[int, Any]:
+        argv = [sys.executable, "-m", "ftui", "llm", "check", str(mixed), "--config", str(file), "--json", *words]
+        home = ["--home", str(engine.workspace.home)]
+        done = subprocess.run([*argv, *home], capture_output=True, text=True, timeout=100, env={**os.environ})
+        return done.returncode, json.loads(done.stdout or done.stderr)
+
+    code, found = check()
+    assert code == 0 and found["fits"] and found["memory"]["free"] > 1 << 28
+    code, found = check("--gradient-accumulation-steps", "500")
+    assert code == 2 and "one optimizer step takes" in str(found)
+    monkeypatch.setattr(devices, "free_memory", lambda: 1 << 20)
+    refused = engine.preflight(engine.datasets.get(str(mixed)), config)
+    assert not refused["fits"] and not refused["fits_after_changes"]
+
+
+def test_a_batch_larger_than_the_data_names_the_way_out(config: TrainConfig) -> None:
+    from engines.estimate import check_steps
+
+    with pytest.raises(UserError, match="one batch takes 64") as caught:
+        check_steps(40, config.model_copy(update={"batch_size": 64}))
+    assert "batch_size to 1" in caught.value.next_step

@@ -1,0 +1,55 @@
+"""The list of runs: compared, moved in the queue, stopped, deleted and brought back."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from engines.llm import LLMEngine
+from engines.runs import Run
+from tests.tui.conftest import JOB, ROOT, opened, start_run
+
+
+def on_cpu(engine: LLMEngine, name: str, *flags: str) -> Run:
+    """A training that takes the device, or waits for it."""
+    argv = [sys.executable, str(JOB), "--checkpoints", "{run}/checkpoints", *flags]
+    run = engine.runs.create(
+        "train", name, argv, device="cpu", config={}, env={"PYTHONPATH": str(ROOT)}, adapter=name
+    )  # fmt: skip
+    engine.runs.start(run)
+    return run
+
+
+async def test_two_trainings_are_compared(engine: LLMEngine) -> None:
+    for name, steps in (("short", "6"), ("long", "20")):
+        engine.runs.wait(start_run(engine, "--steps", steps, name=name))
+    async with opened(engine, (120, 50)) as ui:
+        await ui.press("t")
+        await ui.until(lambda: ui.shows("short", "long", "space marks"))
+        await ui.press("c")
+        await ui.until(lambda: ui.shows("one run cannot be compared"))
+        await ui.press("space", "j", "space")
+        await ui.until(lambda: ui.text().count("▪") == 2)
+        await ui.press("c")
+        await ui.until(lambda: ui.shows("Trainings compared", "the same parameters", "━ long", "━ short", "20 steps"))
+        await ui.press("escape", "escape")
+
+
+async def test_the_queue_is_reordered_and_left(engine: LLMEngine, tmp_path: Path) -> None:
+    end = tmp_path / "end"
+    running = on_cpu(engine, "running", "--wait-for", str(end))
+    waiting = [on_cpu(engine, name, "--steps", "3") for name in ("first", "second", "third")]
+    async with opened(engine, (120, 40)) as ui:
+        await ui.press("t")
+        await ui.until(lambda: ui.shows("◌ queued 1", "◌ queued 2", "◌ queued 3"))
+        await ui.press("K")  # the newest is on top of the list: third
+        await ui.until(lambda: [run.name for run in engine.runs.queue()] == ["first", "third", "second"])
+        await ui.press("j", "x")  # second leaves
+        await ui.until(lambda: waiting[1].status().state == "stopped")
+        await ui.press("d")
+        await ui.until(lambda: "second" not in [run.name for run in engine.runs.list()])
+        await ui.press("escape", "u")
+        await ui.until(lambda: "second" in [run.name for run in engine.runs.list()])
+    end.touch()
+    assert [engine.runs.wait(run, 30).state for run in (running, waiting[2], waiting[0])] == ["done"] * 3
+    assert (waiting[0].status().started_at or 0) < (waiting[2].status().started_at or 0)
