@@ -2,7 +2,7 @@
 
 What they write and count is put together in the order of the parts, so that dataset and
 report are those of one process. A helper is forked, writes into a file that has no name, and
-ends with this process at the latest when it has something to say.
+ends with this process.
 """
 
 from __future__ import annotations
@@ -130,6 +130,7 @@ def _read_part(
     answer: Connection,
 ) -> None:  # fmt: skip
     """What a helper does: as `Reading` does with the whole file."""
+    parent = os.getppid()
     try:
         own = Export(export.path, export.block_bytes, part)
         rows = RowBuffer(fd)
@@ -140,6 +141,8 @@ def _read_part(
         for chat, batch in own.batches(builder.uses):
             builder.add(chat, batch)
             progress[number] = own.bytes_read
+            if os.getppid() != parent:  # it was killed, so nobody waits for this
+                os._exit(1)
         builder.end_session()
         rows.flush()
         found = {"repaired": own.repaired, "lost": own.lost, "truncated": own.truncated}
