@@ -234,17 +234,19 @@ class DialogBuilder(DialogCounts):
 
     def _say(self, now: Conversation, is_answer: bool, text: str) -> bool:
         """Is `text` a part of the conversation? Not if it is an answer to nothing, or the end of an endless one."""
-        if now.parts and is_answer is not now.is_answer:
-            self._close_turn(now)
+        if now.parts:
+            if is_answer is not now.is_answer:
+                self._close_turn(now)
+            elif len(now.parts) >= self.max_turn_messages:
+                now.parts.append(text)
+                self.dropped["endless_turn"] += now.trim_turn(self.max_turn_messages)
+                return not is_answer
         if is_answer and not now.turns:
             self.dropped["before_question"] += 1
             return False
         now.is_answer = is_answer
         now.parts.append(text)
-        if len(now.parts) <= self.max_turn_messages:
-            return True
-        self.dropped["endless_turn"] += now.trim_turn(self.max_turn_messages)
-        return not is_answer
+        return True
 
     def _close_turn(self, now: Conversation) -> None:
         now.close_turn(self.joins)
