@@ -46,6 +46,7 @@ bench: $(VENV)/.dev
 
 bench-voice: $(VOICE)/.tts
 	$(VOICE)/bin/python -m benchmarks.voice_training
+	$(VOICE)/bin/python -m benchmarks.samples
 
 clean:
 	rm -rf $(VENV) $(VOICE) .venv-vllm build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -179,6 +179,10 @@ def _transcribe(facts: Facts) -> str:
     return _launch(facts) or _needs_sample(facts)
 
 
+def _voice_demo(facts: Facts) -> str:
+    return f"{facts.run} is running: press x to stop it first" if facts.run_active else _launch(facts)
+
+
 def _train_voice(facts: Facts) -> str:
     if not facts.transcribed:
         return "No sample has a text yet: press s in Samples" if facts.samples else _needs_sample(facts)
@@ -221,6 +225,7 @@ ACTIONS = (
     Action("merge", "M", "Merge datasets into one", "Merge", ("dataset",), (), _change),
     Action("export", "w", "Write the dataset for another program", "Write", ("dataset",), (), _change),
     Action("add_samples", "o", "Add recordings: a file, a folder, a zip, an export", "Add", TTS, ("samples",), _launch),
+    Action("voice_demo", "D", "Run the demo: the whole way with a tiny model", "Demo", TTS, (), _voice_demo),
     Action("transcribe", "s", "Write down what is said", "Write down", ("samples",), ("samples",), _transcribe),
     Action("play", "enter", "Play the sample", "Play", ("samples",), ("samples",), _needs_sample),
     Action("edit_text", "e", "Edit what is said in it", "Edit", ("samples",), ("samples",), _needs_sample),

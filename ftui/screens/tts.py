@@ -171,7 +171,7 @@ class TTSScreen(PanesPlace):
         return Facts(
             place=self.NAME,
             pane=self.pane,
-            loaded=self.ftui.engine is not None and self.params is not None,
+            loaded=self.ftui.engine is not None,
             busy=self.jobs.busy,
             problem=self.params.form.problem if self.params else "",
             run=run.name if run else None,

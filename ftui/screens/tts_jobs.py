@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -13,6 +14,7 @@ from ftui.screens.run_jobs import RunJobs
 if TYPE_CHECKING:
     from engines.config import JobConfig, SampleConfig, TranscribeConfig, VoiceConfig
     from engines.tts import TTSEngine
+    from engines.voice_demo import Step
     from ftui.screens.tts import TTSScreen
 
 
@@ -24,6 +26,8 @@ class TTSJobs(RunJobs):
     def __init__(self, screen: TTSScreen):
         super().__init__(screen)
         self._train_after: tuple[str, VoiceConfig] | None = None  # the preparation that a training waits for
+        self._demo: Iterator[Step] | None = None  # the steps that are left
+        self._demo_run = ""  # the id of the step that is under way
 
     @property
     def tts(self) -> TTSEngine:
@@ -102,13 +106,58 @@ class TTSJobs(RunJobs):
         self.launch("Preparing", partial(self.tts.voice_jobs.prepare, config), preparing)
 
     def run_moved(self, run: Run, state: str) -> None:
+        if run.id == self._demo_run and self._go_on_with_demo(state):
+            return
         waiting = self._train_after
         if waiting is not None and waiting[0] == run.id and state in ("done", "failed", "stopped", "lost"):
             self._train_after = None
             if state == "done":
                 self.launch("Starting", partial(self.tts.voice_jobs.train, waiting[1]), self.show_run)
                 return
+        if run.kind == "samples" and state == "done":
+            added = run.result().get("added", 0)
+            self.ftui.say(f"✓ {added} samples added from {run.name}", "In Samples, s writes down what is said.")
+            return
         super().run_moved(run, state)
+
+    # --- the demo ---
+
+    def do_voice_demo(self) -> None:
+        """The whole way with a tiny model, in a workspace of its own; what is there already is not done again."""
+        from engines import voice_demo
+
+        self._demo = voice_demo.steps(voice_demo.demo_engine(self.tts))
+        self._next_step()
+
+    def _next_step(self) -> None:
+        steps = self._demo
+
+        def work() -> Step | None:
+            return next((step for step in steps or () if step.run is not None), None)
+
+        self.launch("The demo", work, self._show_step)
+
+    def _show_step(self, step: Step | None) -> None:
+        from engines import voice_demo
+
+        if step is not None and step.run is not None:
+            self._demo_run = step.run.id
+            self.show_run(step.run)
+            return
+        self._demo, self._demo_run = None, ""
+        spoken = voice_demo.output(voice_demo.demo_engine(self.tts))
+        self.ftui.say(f"✓ The demo's voice spoke: {spoken}", voice_demo.TRUTH)
+
+    def _go_on_with_demo(self, state: str) -> bool:
+        """After a step: the next one, or the end where it failed. True if there is no more to say of the step."""
+        if state == "done":
+            self._next_step()
+            return True
+        if state in ("failed", "stopped", "lost"):
+            self._demo, self._demo_run = None, ""
+        return False
+
+    # --- speaking ---
 
     def do_say(self) -> None:
         from ftui.screens.sample_dialogs import OneLineScreen

