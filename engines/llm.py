@@ -259,8 +259,11 @@ class LLMEngine:
         return run
 
     def stop(self, run: Run, grace_seconds: float = 60.0) -> None:
-        """Ask a run to save a checkpoint and end."""
-        self.runs.request_stop(run, grace_seconds)
+        """Ask a run to save a checkpoint and end; of a sweep's trial the whole sweep, which can be resumed."""
+        sweep_id = (run.spec.get("part_of") or {}).get("sweep")
+        sweep = next((found for found in self.runs.list("sweep") if found.id == sweep_id), None)
+        whole = sweep is not None and sweep.status().active
+        self.runs.request_stop(sweep if sweep is not None and whole else run, grace_seconds)
 
     def resume(self, run: Run) -> RunStatus:
         """Go on with a training from its newest complete checkpoint."""

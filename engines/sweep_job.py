@@ -34,6 +34,7 @@ from engines.workspace import Workspace
 LOOK_SECONDS = 0.5
 TOLD_SECONDS = 10.0  # between two lines about the same trial
 STOP_SECONDS = 40.0  # a trial's grace; the sweep's own is longer
+STOP_TOGETHER_SECONDS = 1.0  # a machine that shuts down stops the trial and the sweep at about the same time
 MOST_ATTEMPTS = 3  # of a trial that died while nobody watched
 MOST_FAILURES = 3  # in a row, before one has succeeded: then something is wrong with all of them
 
@@ -100,6 +101,11 @@ class Sweep:
             else:
                 trial.objective = float(objective)
                 self._end(trial, "done")
+        elif status.state == "stopped" and not trial.pruning:
+            time.sleep(STOP_TOGETHER_SECONDS)
+            if stop_requested():
+                raise Stopped
+            self._end(trial, "pruned", "somebody stopped it")
         elif trial.pruning:
             self._end(trial, "pruned", f"worse than half of the others after {len(trial.evaluations)} evaluations")
         else:
@@ -141,7 +147,8 @@ class Sweep:
                 return
             if progress.step and time.monotonic() - told >= TOLD_SECONDS:
                 told = time.monotonic()
-                emit("phase", name="trial", text=f"{self._title(trial)}; step {progress.step}/{progress.total_steps}")
+                step = f"step {progress.step}/{progress.total_steps}"
+                emit("phase", name="trial", text=f"{self._title(trial)}; {step}{self._time_left(run)}")
                 self._show_progress()
             if stop_requested():
                 self._stop(run)
@@ -198,6 +205,10 @@ class Sweep:
 
     def _title(self, trial: Trial) -> str:
         return f"trial {trial.number} of {self.plan.trials}: {describe(trial)}"
+
+    def _time_left(self, run: Run) -> str:
+        eta = trials.eta_seconds(self.trials, self.plan.trials, _seconds(run))
+        return "" if eta is None else f"; the sweep's ETA {eta / 60:.0f} min"
 
     def _save(self) -> None:
         trials.write(self.folder, self.trials)

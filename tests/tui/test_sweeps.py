@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
-from engines import sweeps, trials
+from engines import sweep_space, sweeps, trials
 from engines.llm import LLMEngine
+from engines.runs import Run
 from ftui.screens.start_sweep import StartSweepScreen
 from ftui.screens.sweeps import SweepsScreen
 from tests.tui.conftest import add_dataset, add_sweep, opened
@@ -61,6 +63,30 @@ async def test_stop_and_resume(engine: LLMEngine, stand_in: Path) -> None:
         (run,) = engine.runs.list("sweep")
         sweeps.stop(engine, run)
         engine.runs.wait(run, 60)
+
+
+def test_a_trial_is_stopped_alone_or_with_its_sweep(engine: LLMEngine, stand_in: Path) -> None:
+    add_dataset(engine)
+    stand_in.write_text("--steps 4000 --seconds 0.02")
+    sweeps.space_file(engine).write_text(SPACE)
+    plan = sweep_space.make_plan(sweep_space.read(sweeps.space_file(engine)))
+    sweep = sweeps.start(engine, engine.datasets.get("chats"), plan, name="two")
+
+    def running(number: int) -> Run:
+        for _ in range(400):
+            run = engine.runs.newest("train", active=True)
+            if run is not None and run.spec["part_of"]["trial"] == number and run.status().state == "running":
+                return run
+            time.sleep(0.05)
+        raise AssertionError(sweep.log.read_text())
+
+    engine.runs.request_stop(running(1), 5)  # `ftui runs stop`: this trial alone
+    second = running(2)
+    first = trials.read(sweep.folder)[0]
+    assert (first.state, first.cause) == ("pruned", "somebody stopped it")
+    engine.stop(second)  # `ftui llm stop`, x: the sweep
+    assert engine.runs.wait(sweep, 60).state == "stopped" and engine.runs.wait(second, 60).state == "stopped"
+    assert trials.read(sweep.folder)[1].state == "running"
 
 
 async def test_a_wrong_space_is_told_before_the_start(engine: LLMEngine, stand_in: Path) -> None:
