@@ -89,6 +89,19 @@ def test_a_trial_is_stopped_alone_or_with_its_sweep(engine: LLMEngine, stand_in:
     assert trials.read(sweep.folder)[1].state == "running"
 
 
+def test_trials_that_fail_are_told_and_end_the_sweep(engine: LLMEngine, stand_in: Path) -> None:
+    add_dataset(engine)
+    stand_in.write_text("--steps 8 --seconds 0.01 --fail-at 2")
+    sweeps.space_file(engine).write_text(SPACE)
+    plan = sweep_space.make_plan(sweep_space.read(sweeps.space_file(engine)), {"trials": 5})
+    sweep = sweeps.start(engine, engine.datasets.get("chats"), plan, name="bad")
+    status = engine.runs.wait(sweep, 60)
+    assert status.state == "failed" and "the first 3 trials failed" in status.cause and status.next_step
+    assert [trial.state for trial in trials.read(sweep.folder)] == ["failed"] * 3
+    assert all("out of memory" in trial.cause for trial in trials.read(sweep.folder))
+    assert engine.adapters.list() == []
+
+
 async def test_a_wrong_space_is_told_before_the_start(engine: LLMEngine, stand_in: Path) -> None:
     add_dataset(engine)
     sweeps.space_file(engine).write_text("space: {lora_rnk: [1]}")
