@@ -183,6 +183,15 @@ class Serving:
         self.runs.start(run)
         return run
 
+    def running(self, config: ServeConfig) -> ServerState | None:
+        """A server that is what `config` asks for already, so that none needs to be started."""
+        model = self._base(config, devices.resolve(config.device))
+        for server in self.servers():
+            state = self.state(server)
+            if state.state == "ready" and server.kind == config.kind and state.base_model == model and not config.port:
+                return state
+        return None
+
     def wait_until_ready(
         self, run: Run, seconds: float = LONGEST_START, tick: Callable[[], None] | None = None
     ) -> None:

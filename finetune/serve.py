@@ -243,7 +243,7 @@ async def serve(server: Server, port: int) -> None:
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
             if self.started:
-                emit("ready", url=f"http://{HOST}:{port}")
+                emit("phase", name="ready", text=f"answers at http://{HOST}:{port}/v1")
 
     running = Uvicorn(
         uvicorn.Config(server.app, HOST, port, log_level="warning", access_log=False, timeout_graceful_shutdown=30)

@@ -96,7 +96,7 @@ def _order(engine: LLMEngine, talk: Conversation, words: list[str]) -> None:
         note(f"{talk.titles[number]}: {order}")
     elif order == "send" and len(rest) == 1:
         dataset, rows = talk.send_good(engine.datasets, rest[0])
-        note(f"{rows} new rows in {dataset.name}")
+        note(f"in {dataset.name} now: {rows} more")
     else:
         note(HELP)
 

@@ -46,10 +46,15 @@ def start(
     """
     common = common or Common()
     engine = common.engine()
-    run = engine.serving.start(merged(ServeConfig(), config_file, flags))
-    if not detach:
-        _wait(engine, run, quiet=common.json)
-    state = engine.serving.state(engine.serving.get(run.name))
+    config = merged(ServeConfig(), config_file, flags)
+    state = engine.serving.running(config)
+    if state is None:
+        run = engine.serving.start(config)
+        if not detach:
+            _wait(engine, run, quiet=common.json)
+        state = engine.serving.state(engine.serving.get(run.name))
+    elif not common.json:
+        note("it runs already; with --port another one is started")
     if common.json:
         say_json(state.as_dict())
         return 0

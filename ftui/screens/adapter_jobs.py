@@ -180,7 +180,7 @@ class AdapterJobs:
     def _show_servers(self, states: list[ServerState]) -> None:
         lines = [Content(clean_line(_server_line(state))) for state in states]
         text = Content("\n").join(lines) if lines else Content("No model server runs. They follow the active adapter.")
-        answers = [("s", "Start the light server: one answer at a time, for trying things", "start")]
+        answers = [("s", "Start the light server (vLLM is for load)", "start")]
         own = [state.server for state in states if state.server.run is not None]
         answers += [(str(number), f"Stop {server.name}", server.name) for number, server in enumerate(own, 1)]
         question = Question("Model servers", Content.assemble(text, "\n"), answers)

@@ -201,7 +201,7 @@ class ChatScreen(ModalScreen[None]):
                 self.ftui.in_background(
                     "keep",
                     lambda: talk.send_good(engine.datasets, name),
-                    lambda sent: self.ftui.say(f"✓ {sent[1]} new rows in {sent[0].name}"),
+                    lambda sent: self.ftui.say(f"✓ in {sent[0].name} now: {sent[1]} more"),
                 )
 
         hint = "The dataset that the answers rated good are added to; it is made if it is not there."

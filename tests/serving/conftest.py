@@ -15,7 +15,7 @@ from engines.config import ServeConfig
 from engines.llm import LLMEngine
 from engines.workspace import Workspace
 
-STARTS_IN = 120.0
+STARTS_IN = 600.0  # vLLM on a busy machine
 
 
 def with_adapters(home: Path, model: Path, names: str = "ab") -> LLMEngine:

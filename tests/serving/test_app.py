@@ -48,7 +48,7 @@ async def test_chat_side_by_side_and_keep_the_good_answer(served: LLMEngine) -> 
         await ui.press("w")
         await ui.until(lambda: ui.shows("Keep the good answers"))
         await ui.press("enter")
-        await ui.until(lambda: served.datasets.path("rated").exists() and ui.shows("1 new rows in rated"))
+        await ui.until(lambda: served.datasets.path("rated").exists() and ui.shows("in rated now: 1 more"))
         await ui.press("escape")
         await ui.until(lambda: not isinstance(ui.app.screen, ChatScreen))
         assert served.datasets.preview(served.datasets.get("rated"))[0][0]["content"] == "Who are you?"
