@@ -257,6 +257,7 @@ def train(arguments: argparse.Namespace) -> None:
     write_result(
         "done", voice=training.output.name, steps=training.total, epochs=len(cards), best_epoch=best,
         eval_loss=chosen_card.get("eval_loss"), heard=chosen_card.get("heard"),
+        zero_shot=statefiles.read_object(training.output / "voice.json").get("zero_shot", {}).get("heard"),
         seconds=round(time.monotonic() - began, 1),
     )  # fmt: skip
     shutil.rmtree(training.checkpoints, ignore_errors=True)  # of a full training three times the model's size

@@ -139,6 +139,8 @@ def report_training(result: dict[str, Any]) -> None:
         say(f"best epoch: {best}, held-out loss {format.number(result.get('eval_loss'))}")
     if result.get("heard"):
         say(f"heard:      {heard_words(result['heard'])}")
+    if result.get("zero_shot"):
+        say(f"zero-shot:  {heard_words(result['zero_shot'])}")
     say(f'say:        ftui tts say "Hello." --voice {result.get("voice")} -o hello.wav')
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,18 @@ def tiny_base_small(request: pytest.FixtureRequest) -> Path:
     return made_once(request, "0.6B")
 
 
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """Threads cost a tiny model more than they give: what is started here has one."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
 @pytest.fixture(scope="session")
 def voice_dataset(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tts_support.dataset import prepare_dataset
@@ -42,7 +56,7 @@ def voice_dataset(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def build(tiny_base: Path, voice_dataset: Path, tmp_path: Path) -> Any:
+def build(tiny_base: Path, voice_dataset: Path, tmp_path: Path, one_core: None) -> Any:
     """Build a training as the script does; parameters by name, no preview sentences unless given."""
     from engines import config as configs
     from tts import sft_12hz

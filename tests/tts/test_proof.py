@@ -15,8 +15,8 @@ from tts_support.generation import generation_cross_entropy
 from tts import layout, loss, sft_12hz
 
 UNIFORM_TALKER, UNIFORM_SUB_TALKER = math.log(3072), math.log(2048)
-STEPS = 60
-SETTINGS: dict[str, Any] = {"method": "full", "learning_rate": 5e-3, "warmup_ratio": 0, "schedule": "constant"}
+STEPS = 30
+SETTINGS: dict[str, Any] = {"method": "full", "learning_rate": 1e-2, "warmup_ratio": 0, "schedule": "constant"}
 
 
 def short_clips(base: Path, folder: Path) -> Path:
@@ -81,4 +81,4 @@ def test_shifted_labels_fail_the_same_proof(
     own = learn(training)
     talker, sub_talker = as_generated(training)
     assert own < 0.5 * (UNIFORM_TALKER + 0.3 * UNIFORM_SUB_TALKER)  # the training itself looks healthy
-    assert talker > 0.2 * UNIFORM_TALKER and sub_talker > 0.7 * UNIFORM_SUB_TALKER, (talker, sub_talker)
+    assert talker > 0.5 * UNIFORM_TALKER and sub_talker > UNIFORM_SUB_TALKER, (talker, sub_talker)

@@ -22,7 +22,7 @@ SETTINGS = {
 
 
 @pytest.fixture
-def arguments(tiny_base: Path, voice_dataset: Path, tmp_path: Path) -> argparse.Namespace:
+def arguments(tiny_base: Path, voice_dataset: Path, tmp_path: Path, one_core: None) -> argparse.Namespace:
     (tmp_path / "config.json").write_text(json.dumps(SETTINGS))
     return argparse.Namespace(
         dataset=voice_dataset, model=str(tiny_base), checkpoints=tmp_path / "points", output=tmp_path / "voice",

@@ -39,11 +39,11 @@ SETTINGS: dict[str, Any] = {
     "preview_sentences": [],
     "lora_dropout": 0.1,  # so that the random state matters
 }
-pytestmark = pytest.mark.timeout(290)
+pytestmark = pytest.mark.timeout(600)  # a minute each where nobody else is at work
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> TTSEngine:
+def engine(tmp_path: Path, one_core: None) -> TTSEngine:
     return TTSEngine(Workspace(tmp_path / "home"))
 
 
