@@ -100,8 +100,9 @@ def load_adapter(model: Any, folder: Path, name: str = "default") -> Any:
 class Evaluation:
     """Measures all systems on one set after another, and tells how far it is."""
 
-    def __init__(self, systems: Systems, config: EvaluateConfig, max_length: int):
+    def __init__(self, systems: Systems, scores: TextScores | None, config: EvaluateConfig, max_length: int):
         self.systems = systems
+        self.scores = scores
         self.config = config
         self.max_length = max_length
 
@@ -118,8 +119,8 @@ class Evaluation:
         if chosen.labels:
             sample, examples = self._labels(chosen)
             samples.append(sample)
-        elif self.config.answers and (questions := chosen.questions(self.config.answers)):
-            sample, examples = self._answers(chosen, questions)
+        elif self.scores is not None and (questions := chosen.questions(self.config.answers)):
+            sample, examples = self._answers(chosen, questions, self.scores)
             samples.append(sample)
         entry: dict[str, Any] = {
             "name": chosen.name,
@@ -171,11 +172,10 @@ class Evaluation:
         return intervals.Sample(statistics, intervals.score_labels, chosen.conversations), examples
 
     def _answers(
-        self, chosen: EvaluationSet, questions: list[tuple[int, list[rows.Message], str]]
+        self, chosen: EvaluationSet, questions: list[tuple[int, list[rows.Message], str]], scores: TextScores
     ) -> tuple[intervals.Sample, list[dict[str, Any]]]:
         said = self.answer(f"{chosen.name}: answers", [messages for _, messages, _ in questions])
         expected = [answer for _, _, answer in questions]
-        scores = TextScores()
         statistics = {who: scores.statistics(answers, expected) for who, answers in said.items()}
         conversations = [chosen.dialogs[number].conversation for number, _, _ in questions]
         examples = [
@@ -217,9 +217,10 @@ class Evaluation:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     config = load(EvaluateConfig, arguments.config)
-    lm_eval_tasks.check(config)
+    lm_eval_tasks.check(config)  # what is missing shows before anything is loaded
+    scores = TextScores() if config.answers else None
     systems = load_systems(arguments.model, arguments.adapter, config, arguments.text_template)
-    evaluation = Evaluation(systems, config, arguments.max_length)
+    evaluation = Evaluation(systems, scores, config, arguments.max_length)
     report: Report = {"model": arguments.model, "adapters": list(systems.adapters), "confidence": config.confidence}
     report["sets"] = [evaluation.measure(chosen) for chosen in wanted_sets(arguments, config, systems.tokenizer)]
     report["sets"] += lm_eval_tasks.run(systems, config)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from engines.errors import UserError
 from finetune.intervals import Scores, Sums
 
 ROUGE = {"rouge1": "rouge_1", "rouge2": "rouge_2", "rougeL": "rouge_l"}
@@ -28,8 +29,16 @@ class TextScores:
     """Makes the statistics of each answer, and the figures of their sums."""
 
     def __init__(self) -> None:
-        from rouge_score.rouge_scorer import RougeScorer
-        from sacrebleu.metrics import BLEU, CHRF
+        """Raises UserError where a package is missing."""
+        try:
+            from rouge_score.rouge_scorer import RougeScorer
+            from sacrebleu.metrics import BLEU, CHRF
+        except ImportError as error:
+            raise UserError(
+                "not_ready",
+                f"the training environment lacks what compares answers: {error}",
+                "Run `ftui setup llm`, or set answers to 0.",
+            ) from None
 
         # Short answers have no four words in a row; the effective order is sacrebleu's advice for them.
         self.counted: dict[str, Any] = {"bleu": BLEU(effective_order=True), "chrf": CHRF()}

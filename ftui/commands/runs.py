@@ -15,7 +15,7 @@ runs = App(name="runs", help="Every job that ever ran here.", help_format="plain
 @runs.command(name="list")
 def list_runs(
     *,
-    kind: Annotated[str | None, Parameter(help="prepare, generate, train, evaluate, model or setup")] = None,
+    kind: Annotated[str | None, Parameter(help="prepare, generate, train, sweep, evaluate, model or setup")] = None,
     common: Common | None = None,
 ) -> int:
     """All runs, newest first."""

@@ -235,6 +235,16 @@ def test_benchmarks_without_lm_eval_say_how_to_get_it(here: LLMEngine, monkeypat
     assert missing.value.code == "not_ready" and "pip install lm-eval" in missing.value.next_step
 
 
+def test_a_package_that_is_missing_is_told_before_the_model_is_loaded(
+    here: LLMEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sacrebleu.metrics", None)
+    monkeypatch.setattr(evaluate, "load_systems", None)
+    with pytest.raises(UserError, match="sacrebleu") as missing:
+        run_one(here)
+    assert missing.value.code == "not_ready" and "ftui setup llm" in missing.value.next_step
+
+
 def test_benchmarks_of_ones_own_where_lm_eval_is_installed(here: LLMEngine, tmp_path: Path) -> None:
     """Needs `pip install lm-eval` in the environment of the tests, which `make test` does not do."""
     pytest.importorskip("lm_eval")
