@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from engines.config import SampleConfig
+from engines.playback import Player
 from engines.samples import RECOMMENDED_SECONDS, Sample, Totals
 from engines.transcript_files import read as read_texts
 from ftui import format
@@ -124,6 +125,22 @@ def show(name: Name, /, *, common: Common | None = None) -> int:
     for reason in sample.reasons:
         say(f"  - {reason}")
     say(f"text:   {sample.transcript or format.UNKNOWN}{' (edited)' if sample.transcript_edited else ''}")
+    return 0
+
+
+@samples.command
+def play(name: Name, /, *, common: Common | None = None) -> int:
+    """Play a sample with the player that is installed (FTUI_PLAYER names another); over SSH say how to fetch it."""
+    common = common or Common()
+    sample = common.tts_engine().samples.get(name)
+    player = Player()
+    player.play(sample.path)
+    try:
+        player.wait()
+    finally:
+        player.stop()
+    if common.json:
+        say_json({"played": str(sample.path)})
     return 0
 
 

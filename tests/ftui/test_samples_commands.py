@@ -43,3 +43,22 @@ def test_without_the_voice_environment_it_is_said_what_to_do(ftui: Any, tmp_path
     write_wav(tmp_path / "one.wav")
     done = ftui("tts", "samples", "add", str(tmp_path / "one.wav"), code=5)
     assert "voice environment is not complete" in done.stderr and "ftui setup tts" in done.stderr
+
+
+def test_a_sample_is_played_where_there_is_sound_and_else_fetched(ftui: Any, tmp_path: Path) -> None:
+    samples = Samples(Workspace())
+    write_wav(samples.folder / "one.wav")
+    played = tmp_path / "played"
+    ftui("tts", "samples", "play", "one", FTUI_PLAYER=f"sh -c 'echo \"$0\" > {played}'")
+    assert played.read_text().strip() == str(samples.folder / "one.wav")
+    far = ftui(
+        "tts",
+        "samples",
+        "play",
+        "one",
+        code=5,
+        SSH_CONNECTION="10.0.0.2 5 10.0.0.9 22",
+        FTUI_PLAYER="",
+        PULSE_SERVER="",
+    )
+    assert "scp" in far.stderr and "@10.0.0.9:" in far.stderr
