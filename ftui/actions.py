@@ -175,6 +175,10 @@ def _needs_voice(facts: Facts) -> str:
     return "" if facts.voice else "No voice yet: train one in Voice parameters with s"
 
 
+def _compare(facts: Facts) -> str:
+    return _needs_voice(facts) or _launch(facts)
+
+
 def _transcribe(facts: Facts) -> str:
     return _launch(facts) or _needs_sample(facts)
 
@@ -235,6 +239,9 @@ ACTIONS = (
     Action("export_samples", "w", "Write all samples for another program", "Write", ("samples",), (), _needs_sample),
     Action("train_voice", "s", "Train a voice of the samples", "Start", VOICE_FORM, VOICE_FORM, _train_voice),
     Action("say", "enter", "Let the voice speak", "Speak", ("voices",), ("voices",), _needs_voice),
+    Action("epochs", "v", "Show its epochs and what was heard", "Epochs", ("voices",), ("voices",), _needs_voice),
+    Action("compare", "c", "All epochs speak, for a page to listen to", "Compare", ("voices",), ("voices",), _compare),
+    Action("export_voice", "w", "Write the voice as an archive", "Write", ("voices",), (), _needs_voice),
     Action("stop", "x", "Stop: save a checkpoint, then end", "Stop", ALL, RUNS, _stop),
     Action("resume", "r", "Resume from the last checkpoint", "Resume", ALL, RUNS, _resume),
     Action("find", "/", "Search in the log", "Find", RUNS, RUNS, _needs_run),

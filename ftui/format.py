@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 UNKNOWN = "–"
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -89,3 +90,16 @@ def date(timestamp: float | None) -> str:
 def count(value: float | None) -> str:
     """Digits in groups of three: 12 345."""
     return UNKNOWN if value is None else f"{value:,.0f}".replace(",", " ")
+
+
+def heard(figures: dict[str, Any]) -> str:
+    """What speech was judged: `alike 82%, word errors 4%, speed 103% of the speaker's`."""
+    wer = figures.get("wer")
+    parts = [
+        f"alike {figures['similarity']:.0%}",
+        f"word errors {wer:.0%}" if wer is not None else "word errors unknown",
+    ]
+    parts.append(f"speed {figures['speed']:.0%} of the speaker's")
+    if figures["without_end"]:
+        parts.append(f"{figures['without_end']} of {figures['sentences']} without end")
+    return ", ".join(parts)

@@ -138,20 +138,10 @@ def report_training(result: dict[str, Any]) -> None:
     if best is not None:
         say(f"best epoch: {best}, held-out loss {format.number(result.get('eval_loss'))}")
     if result.get("heard"):
-        say(f"heard:      {heard_words(result['heard'])}")
+        say(f"heard:      {format.heard(result['heard'])}")
     if result.get("zero_shot"):
-        say(f"zero-shot:  {heard_words(result['zero_shot'])}")
+        say(f"zero-shot:  {format.heard(result['zero_shot'])}")
     say(f'say:        ftui tts say "Hello." --voice {result.get("voice")} -o hello.wav')
-
-
-def heard_words(heard: dict[str, Any]) -> str:
-    """`alike 82 %, word errors 4 %, speed 103 %`."""
-    wer = heard.get("wer")
-    parts = [f"alike {heard['similarity']:.0%}", f"word errors {wer:.0%}" if wer is not None else "word errors unknown"]
-    parts.append(f"speed {heard['speed']:.0%} of the speaker's")
-    if heard["without_end"]:
-        parts.append(f"{heard['without_end']} of {heard['sentences']} without end")
-    return ", ".join(parts)
 
 
 @tts.command

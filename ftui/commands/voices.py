@@ -13,8 +13,8 @@ from engines.errors import EXIT_STOPPED, UserError
 from engines.voice_files import Voice
 from engines.voice_jobs import DEFAULT_PORT
 from ftui import format
+from ftui.commands import voice_training  # noqa: F401 (its commands belong to `ftui tts` too)
 from ftui.commands.tts import tts
-from ftui.commands.voice_training import heard_words
 from ftui.console import Common, finish, follow, note, say, say_json, table
 
 voices = App(name="voices", help="The trained voices and their epochs.", help_format="plaintext")
@@ -47,10 +47,10 @@ def epoch_lines(voice: Voice) -> list[list[str]]:
     lines = []
     heard = voice.card.get("zero_shot", {}).get("heard")
     if heard:
-        lines.append(["", "  zero-shot", "", "", "", "", heard_words(heard)])
+        lines.append(["", "  zero-shot", "", "", "", "", format.heard(heard)])
     for epoch in voice.epochs:
         mark = "●" if epoch.number == voice.best_epoch else " "
-        figures = heard_words(epoch.heard) if epoch.heard else ""
+        figures = format.heard(epoch.heard) if epoch.heard else ""
         lines.append(
             [mark, f"  epoch {epoch.number}", "", format.date(epoch.created_at), format.size(epoch.size),
              format.number(epoch.eval_loss, 3), figures]
@@ -105,7 +105,7 @@ def compare(
 
     def report(result: dict[str, Any]) -> None:
         for who, heard in result["figures"].items():
-            say(f"{who.replace('-', ' '):10}  {heard_words(heard)}")
+            say(f"{who.replace('-', ' '):10}  {format.heard(heard)}")
         say(f"listen:     {Path(result['output']) / 'index.html'}")
 
     return finish(run, status, progress, as_json=common.json, report=report)

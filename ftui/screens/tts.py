@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -25,6 +25,7 @@ from ftui.widgets.start_bar import StartBar
 from ftui.widgets.voice_panel import VoicePanel
 
 if TYPE_CHECKING:
+    from engines.config import VoiceConfig
     from engines.llm import LLMEngine
     from engines.tts import TTSEngine
     from engines.voice_files import Voice
@@ -148,8 +149,18 @@ class TTSScreen(PanesPlace):
         """The command of `s` in this pane."""
         facts = self.facts()
         shown = facts.samples if self.pane == "samples" else facts.transcribed
-        self.start_bar.show(self.jobs.command() if shown else "", facts.problem if shown else "", [])
+        self.start_bar.show(self.jobs.command() if shown else "", facts.problem if shown else "", self.warnings())
         self.show_footer()
+
+    def warnings(self) -> list[str]:
+        """What is worth knowing of the speech and the parameters before a training."""
+        from engines.voice_estimate import speech_warnings
+
+        config = self.params.form.config if self.params else None
+        if self.pane != "voice_params" or config is None or self.lists is None or not self.lists.totals.transcribed:
+            return []
+        totals = self.lists.totals
+        return speech_warnings(totals.seconds, totals.transcribed, cast("VoiceConfig", config))
 
     def enter(self, pane: str) -> None:
         super().enter(pane)

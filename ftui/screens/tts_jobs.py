@@ -114,11 +114,25 @@ class TTSJobs(RunJobs):
             if state == "done":
                 self.launch("Starting", partial(self.tts.voice_jobs.train, waiting[1]), self.show_run)
                 return
+        if run.kind in ("say", "compare") and state == "done":
+            page = "/index.html" if run.kind == "compare" else ""
+            self.ftui.say(f"✓ {run.name}: {run.spec['output']}{page}", "Listen to it.")
+            return
         if run.kind == "samples" and state == "done":
             added = run.result().get("added", 0)
             self.ftui.say(f"✓ {added} samples added from {run.name}", "In Samples, s writes down what is said.")
             return
         super().run_moved(run, state)
+
+    def do_compare(self) -> None:
+        """All epochs and zero-shot cloning speak the preview sentences, into a folder of the workspace."""
+        voice, params = self.screen.voice_panel.voice, self.screen.params
+        config = params.form.config if params else None
+        if voice is None or config is None:
+            return
+        folder = self.ftui.workspace.folder("qwen3-tts", "compared")
+        output = folder / f"{voice.name}-{len(list(folder.glob('*'))) + 1:03d}"
+        self.launch("Comparing", partial(self.tts.voice_jobs.compare, voice, config, output, []), self.show_run)
 
     # --- the demo ---
 

@@ -11,8 +11,10 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engines.voice_files import Voice
-from ftui.format import UNKNOWN, date, number, size
+from ftui.clean import clean, clean_line
+from ftui.format import UNKNOWN, date, heard, number, size
 from ftui.screens import confirm
+from ftui.screens.dialog import TextDialog
 from ftui.widgets.list_table import ListTable
 from ftui.widgets.pane import Pane
 
@@ -52,6 +54,22 @@ class VoicePanel(Pane, can_focus=True):
     def target(self) -> Widget:
         return self.table if self.voices else self
 
+    def do_epochs(self) -> None:
+        """Each epoch with its figures, zero-shot cloning to compare with, and what was heard."""
+        if self.voice is not None:
+            self.app.push_screen(TextDialog(clean_line(self.voice.name), Content(clean(_epochs(self.voice)))))
+
+    def do_export_voice(self) -> None:
+        voice = self.voice
+        if voice is None:
+            return
+        folder = self.ftui.workspace.folder("qwen3-tts", "archives")
+        work = partial(self.ftui.tts.voice_jobs.voices.export, voice.name, folder)
+        self.ftui.say(f"Writing {voice.name} …")
+        self.ftui.in_background(
+            "export", work, lambda path: self.ftui.say(f"✓ {path}", "qwen_tts loads what is in it.")
+        )
+
     def do_delete(self) -> None:
         voice = self.voice
         if voice is None:
@@ -70,10 +88,28 @@ class VoicePanel(Pane, can_focus=True):
         self.app.push_screen(confirm.delete("voice", voice.name, "All its epochs go along."), answered)
 
 
+def _epochs(voice: Voice) -> str:
+    """Two lines for each epoch, one for each sentence that was heard."""
+    lines = [f"base model: {voice.card.get('base_model') or UNKNOWN}", ""]
+    zero_shot = voice.card.get("zero_shot", {}).get("heard")
+    if zero_shot:
+        lines += ["zero-shot cloning, to compare with", f"  {heard(zero_shot)}", ""]
+    for epoch in voice.epochs:
+        mark = "● " if epoch.number == voice.best_epoch else ""
+        lines.append(
+            f"{mark}epoch {epoch.number}, {date(epoch.created_at)}, held-out loss {number(epoch.eval_loss, 3)}"
+        )
+        if epoch.heard:
+            lines.append(f"  {heard(epoch.heard)}")
+        lines += [f"  “{row['text']}” was heard as “{row['heard']}”" for row in epoch.sentences if row.get("heard")]
+        lines.append("")
+    return "\n".join(lines)
+
+
 def _cells(voice: Voice) -> tuple[str, ...]:
     best = voice.epoch() if voice.epochs else None
-    heard = best.heard if best else {}
-    wrong, alike = heard.get("wer"), heard.get("similarity")
+    figures = best.heard if best else {}
+    wrong, alike = figures.get("wer"), figures.get("similarity")
     return (
         voice.name,
         str(len(voice.epochs)),

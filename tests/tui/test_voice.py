@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import wave
 from array import array
@@ -41,6 +42,21 @@ def add_samples(engine: TTSEngine) -> None:
         write_tone(engine.samples.folder / name)
         source = {"name": "shop.mp3", "sha256": "0" * 64, "start_sec": 0.0}
         engine.samples.registry.put(name, duration_sec=2.0, source=source, transcript_edited=False, **values)
+
+
+def add_voice(engine: TTSEngine) -> None:
+    """A voice of two epochs as a training leaves it, with a few bytes for weights."""
+    folder = engine.voice_jobs.voices.folder / "anna"
+    heard = {"wer": 0.05, "similarity": 0.8, "speed": 1.3, "without_end": 0, "sentences": 1}
+    for number in (1, 2):
+        epoch = folder / f"checkpoint-epoch-{number}"
+        epoch.mkdir(parents=True)
+        (epoch / "config.json").write_text("{}")
+        (epoch / "model.safetensors").write_bytes(b"weights")
+        sentence = {"text": "Good morning.", "heard": "Could morning \x1b[31m", "ended": True}
+        card = {"epoch": number, "eval_loss": 3.5, "heard": heard, "sentences": [sentence]}
+        (epoch / "card.json").write_text(json.dumps(card))
+    (folder / "voice.json").write_text(json.dumps({"best_epoch": 2, "zero_shot": {"heard": heard}}))
 
 
 @pytest.fixture
@@ -175,3 +191,22 @@ async def test_every_action_is_carried_out_by_somebody(engine: LLMEngine) -> Non
             for action in actions.ACTIONS:
                 if actions.valid(action, pane):
                     assert any(hasattr(owner, f"do_{action.name}") for owner in screen.owners()), (pane, action.name)
+
+
+async def test_a_voice_shows_its_epochs_and_is_written_as_an_archive(engine: LLMEngine, tts: TTSEngine) -> None:
+    add_samples(tts)
+    add_voice(tts)
+    async with opened(engine, (140, 50)) as ui:
+        screen = await go(ui)
+        screen.go_to("voices")
+        await ui.until(lambda: ui.shows("anna", "5%", "0.80"))
+        await ui.press("v")
+        await ui.until(
+            lambda: ui.shows("● epoch 2", "speed 130% of the speaker", "zero-shot", "was heard as “Could morn")
+        )
+        await ui.press("escape")
+        await ui.press("w")
+        archive = engine.workspace.voice / "archives" / "anna-epoch-2.zip"
+        await ui.until(archive.is_file)
+        screen.go_to("voice_params")
+        await ui.until(lambda: ui.shows("0.1 min of speech, 30 min are recommended"))
