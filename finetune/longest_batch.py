@@ -25,10 +25,11 @@ class Probe:
         return self.seconds / self.tokens
 
 
-def run(trainer: Any) -> Probe:
+def run(trainer: Any, *, fill: bool = True) -> Probe:
     """Pass the longest batch forwards and backwards twice; the second time counts. Changes nothing that is learned.
 
-    Where the trainer computes packs of rows side by side, the longest rows fill all of them, once.
+    Where the trainer computes packs of rows side by side, the longest rows fill all of them, once;
+    without `fill` one of them, for a device where too much memory cannot be caught anyway.
     Raises UserError if it does not fit into the device's memory.
     """
     import torch
@@ -36,7 +37,8 @@ def run(trainer: Any) -> Probe:
     lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]
     order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
     chosen = order[: trainer.args.per_device_train_batch_size]
-    while trainer.step and len(chosen) < len(order) and sum(lengths[at] for at in chosen) < trainer.step.most_tokens:
+    most = trainer.step.most_tokens if fill and trainer.step else 0
+    while len(chosen) < len(order) and sum(lengths[at] for at in chosen) < most:
         chosen.append(order[len(chosen)])
     drawn = random_state()
     trainer.model.train()

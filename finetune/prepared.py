@@ -169,6 +169,8 @@ def prepare(dataset: Path, model: str, config: TrainConfig, folder: Path) -> Pre
     if warning:
         emit("warning", text=warning)
     family = base_model.family(model)
+    if quantization == "none" and methods.optimizer_name(config, family) == "adamw_torch":
+        base_model.leave_out_bitsandbytes()
     weights = "fp32" if config.method == "full" else precision  # what is trained is kept whole
     loaded = base_model.load_model(model, device, weights, quantization)
     data = fingerprints.of_dataset(dataset)

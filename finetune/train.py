@@ -12,6 +12,7 @@ adapter appears at OUTPUT/final (a model, with method full, at OUTPUT) whole or 
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import time
 from pathlib import Path
@@ -41,6 +42,7 @@ def resume_point(folder: Path, data: str) -> Path | None:
 
 
 def train(arguments: argparse.Namespace) -> None:
+    gc.disable()  # what is imported and loaded stays; looking through it again and again costs a second
     config = load(TrainConfig, arguments.config)
     prepared = prepare(arguments.dataset, arguments.model, config, arguments.checkpoints)
     resume = resume_point(arguments.checkpoints, prepared.data)
@@ -48,6 +50,8 @@ def train(arguments: argparse.Namespace) -> None:
     if not resume:
         probe_longest(prepared.trainer)
     emit("train", first_step=checkpoints.step_of(resume) if resume else 0, **prepared.told)
+    gc.freeze()
+    gc.enable()
     began = time.time()
     prepared.trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     finish(prepared, arguments, config, time.time() - began)
@@ -58,7 +62,7 @@ def probe_longest(trainer: Any) -> None:
     from finetune import longest_batch
 
     emit("phase", name="probe", text="trying the longest batch")
-    probe = longest_batch.run(trainer)
+    probe = longest_batch.run(trainer, fill=trainer.args.device.type != "cpu")
     trainer.reporter.watch.seconds_per_token = probe.seconds_per_token
     emit("probe", tokens=probe.tokens, seconds=round(probe.seconds, 4), memory=probe.memory)
 

@@ -20,7 +20,7 @@ from finetune.fast.packs import Row
 from finetune.fast.step import Step
 
 LEAST_LIMIT = 256  # tokens of a pack
-CHECKED_TOKENS = 48  # of each of two rows
+CHECKED_TOKENS = 24  # of each of two rows
 MOST_DIFFERENCE = 0.05  # of logits, relative; bf16 itself makes about 0.01
 MOST_PACKS = 4  # at once: Python itself runs in one thread at a time
 MOST_TRAINED = 0.2  # of the weights, for more than one pack at once
