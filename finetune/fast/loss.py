@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from finetune.fast.linear import PackedLinear, packable
 from finetune.rows import IGNORED
 
-CHUNK_LOGITS = 1 << 23  # held at once: 32 MB in fp32
+CHUNK_LOGITS = 1 << 23  # held at once: 32 MB in fp32 or a little more, a size that malloc gives back when it is freed
 
 Product = Callable[[torch.Tensor], torch.Tensor]
 
@@ -52,7 +52,7 @@ def _backward_of(head: torch.nn.Module) -> Product | None:
 
 
 def _chunk_size(head: torch.nn.Module) -> int:
-    return max(16, CHUNK_LOGITS // int(getattr(head, "out_features", 1 << 17)))
+    return max(16, -(-CHUNK_LOGITS // int(getattr(head, "out_features", 1 << 17))))
 
 
 class _FrozenHeadLoss(torch.autograd.Function):
@@ -62,20 +62,24 @@ class _FrozenHeadLoss(torch.autograd.Function):
     def forward(
         ctx: Any, states: torch.Tensor, targets: torch.Tensor, head: torch.nn.Module, back: Product
     ) -> torch.Tensor:
-        size, wants_gradient = _chunk_size(head), ctx.needs_input_grad[0]
-        gradients, total = [], torch.zeros((), dtype=torch.float32, device=states.device)
-        for some, wanted in zip(states.split(size), targets.split(size), strict=True):
+        size = _chunk_size(head)
+        # Made before the chunks: what is kept among large blocks that come and go tears the heap to pieces.
+        gradient = torch.zeros_like(states) if ctx.needs_input_grad[0] else None
+        total = torch.zeros((), dtype=torch.float32, device=states.device)
+        for start in range(0, len(states), size):
+            some, wanted = states[start : start + size], targets[start : start + size]
             logits = head(some).float()
             logits -= logits.amax(-1, keepdim=True)
             total -= logits.gather(1, wanted[:, None]).sum()
             sums = logits.exp_().sum(-1, keepdim=True)
             total += sums.log().sum()
-            if wants_gradient:
+            if gradient is not None:
                 logits /= sums
                 logits[torch.arange(len(wanted), device=wanted.device), wanted] -= 1.0
-                gradients.append(back(logits).to(states.dtype))
-        if wants_gradient:
-            ctx.save_for_backward(torch.cat(gradients) if gradients else torch.zeros_like(states))
+                gradient[start : start + size] = back(logits)
+            del logits
+        if gradient is not None:
+            ctx.save_for_backward(gradient)
         return total
 
     @staticmethod

@@ -229,7 +229,7 @@ def test_the_full_logits_are_never_held() -> None:
     head.register_forward_hook(lambda _, args, __: asked.append(len(args[0])))
     states = torch.randn(1000, 8, requires_grad=True)
     loss.chunked_loss(states, torch.randint(0, 40_000, (1000,)), head).backward()
-    assert sum(asked) == 1000 and max(asked) <= loss.CHUNK_LOGITS // 40_000
+    assert sum(asked) == 1000 and max(asked) <= loss.CHUNK_LOGITS // 40_000 + 1
 
 
 def test_threads_side_by_side_give_the_same_bits_in_every_way() -> None:
