@@ -7,7 +7,7 @@
 
 PYTHON ?= python3
 VENV   := .venv
-BENCHMARKS := startup telegram data cleaning log_pane app_load
+BENCHMARKS := startup telegram data cleaning log_pane app_load training training_overhead vocabulary_memory
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 WANTED := pyproject.toml constraints.txt

@@ -41,15 +41,16 @@ def choose_device(wanted: str) -> str:
 
 
 def choose_precision(wanted: str, device: str) -> str:
-    """`auto` to bf16, fp16 or fp32: bf16 where the device computes it fast."""
+    """`auto` to bf16, fp16 or fp32: bf16 where the device computes it fast, which a CPU is measured for."""
     import torch
 
     if wanted != "auto":
         return wanted
     if device.startswith("cuda"):
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return "bf16" if fast else "fp32"
+    from finetune.fast.probe import bf16_products_are_fast
+
+    return "bf16" if bf16_products_are_fast() else "fp32"
 
 
 def choose_quantization(wanted: str, device: str) -> str:

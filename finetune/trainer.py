@@ -17,6 +17,7 @@ from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from engines import checkpoints
+from engines.errors import UserError
 from engines.events import emit
 from engines.run_protocol import stop_requested
 from finetune import fast, rows
@@ -50,6 +51,8 @@ class Trainer(SFTTrainer):
         loss: Loss | None = None,
         token_types: bool = False,
     ):
+        if adapter is not None and "lm_head" in (adapter.target_modules or ()):
+            raise UserError("usage", "an adapter on lm_head cannot be trained", "Leave it out of target_modules.")
         self.data = data
         self.parts = parts
         self.token_types = token_types

@@ -23,10 +23,11 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from engines.errors import UserError
 from finetune import base_model, fast
 from finetune.fast import dropout, linear, loss, packs, probe
 from finetune.fast.packs import Row
-from finetune.rows import Dialog, encode
+from finetune.rows import Dialog, Encoded, encode
 
 SIZES = {
     "vocab_size": 300,
@@ -297,3 +298,11 @@ def test_the_pace_settles_on_the_fastest_way(monkeypatch: pytest.MonkeyPatch) ->
             clock[0] += cost[pace.way.workers] * (5 if len(tried) <= 3 else 1)
     assert sorted(tried) == [1, 1, 1, 2, 2, 2, 4, 4, 4]
     assert pace.way == probe.Way(2, 2)
+
+
+def test_an_adapter_on_the_vocabulary_is_refused() -> None:
+    from finetune.trainer import Trainer
+
+    adapter = LoraConfig(target_modules=["q_proj", "lm_head"])
+    with pytest.raises(UserError, match="lm_head"):
+        Trainer(None, None, None, adapter, (Encoded(), Encoded()), "data", None, kept=1)
