@@ -69,6 +69,19 @@ def largest_gap(model: Path, adapter: Path | None, question: str, text: str) -> 
     return max(float(logits[place - 1].max() - logits[place - 1, ids[place]]) for place in places)
 
 
+def quiet_answers(engine: LLMEngine, ask: Callable[[str], tuple[str | None, str, float]]) -> dict[Any, str]:
+    """(adapter, question) → answer of the server itself, asked one thing at a time with one adapter for all of them."""
+    answers: dict[Any, str] = {}
+    for name in ("a", "b", None):
+        outcome = engine.activation.activate(name) if name else engine.activation.deactivate()
+        assert outcome.done, outcome
+        for question in QUESTIONS:
+            who, text, _ = ask(question)
+            assert who == name
+            answers[name, question] = text.strip()
+    return answers
+
+
 @dataclass
 class Storm:
     """ask(question) → (adapter that answered, answer, when its head came)."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from sample_adapters import strong_adapter
-from storm import QUESTIONS, TOKENS, Storm, expected
+from storm import QUESTIONS, TOKENS, Storm, expected, quiet_answers
 
 from engines.config import ServeConfig
 from engines.errors import UserError
@@ -70,6 +70,7 @@ def test_a_hundred_switches_under_requests_and_no_wrong_answer(served: LLMEngine
         (model,) = models
         return (None if model == "base" else model.partition("@")[0]), "".join(pieces), came
 
+    assert quiet_answers(served, ask) == answers
     storm = Storm(served, answers, ask).run(switches=100, clients=6)
     print(f"answers {dict(storm.given)}, {storm.switched_meanwhile} with a switch under way, slowest {storm.slowest} s")
     assert storm.wrong == [] and storm.others == {}
