@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import sys
@@ -13,6 +14,8 @@ from engines.config import EMBEDDED_FOLDER
 from engines.config.families import Family, family_of
 from engines.errors import UserError
 from finetune import chat_templates
+
+M_ARENA_MAX = -8  # of glibc's malloc.h
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Waiting threads sleep instead of spinning: as fast on a quiet machine, several times faster on a busy one.
@@ -65,10 +68,19 @@ def leave_out_bitsandbytes() -> None:
     sys.modules.setdefault("bitsandbytes", None)  # type: ignore[arg-type]
 
 
+def share_memory_between_threads() -> None:
+    """One heap for all threads: glibc gives each its own, and what one has freed the others do not get."""
+    try:
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
+    except (OSError, AttributeError):  # another C library
+        pass
+
+
 def set_threads() -> int:
     """As many threads as there are cores for us; one too many costs more than it gives."""
     import torch
 
+    share_memory_between_threads()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(max(1, cores))
     return torch.get_num_threads()

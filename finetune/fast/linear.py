@@ -77,6 +77,7 @@ def pack_frozen(model: torch.nn.Module, used: set[torch.nn.Module]) -> int:
             if child in used and packable(child):
                 setattr(module, name, PackedLinear(child))
         if isinstance(module, torch.nn.Embedding) and not module.weight.requires_grad:
+            module.weight.data = module.weight.data.clone()  # the file that the weights came from is let go
             module.register_forward_hook(lambda _, __, output: output.float())
         for parameter in module.parameters(recurse=False):
             if parameter.dim() < 2:

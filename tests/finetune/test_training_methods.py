@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ from engines.follow import LogFile
 from engines.llm import LLMEngine
 from engines.progress import Progress
 from engines.runs import Run
+from finetune.methods import custom_loss
 
 LOSSES = Path(__file__).parent / "losses.py"
+EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "contrastive_loss.py"
 SETTINGS = {
     "gradient_accumulation_steps": 2,
     "learning_rate": 1e-2,
@@ -159,3 +162,30 @@ def test_a_stop_inside_a_long_step_comes_at_once_and_resumes_exactly(
     adapter = "final/adapter_model.safetensors"
     slow_bytes = (engine.adapters.get("slow").path / adapter).read_bytes()
     assert slow_bytes == (engine.adapters.get("whole").path / adapter).read_bytes()
+
+
+def test_the_worked_example_of_a_loss_trains(engine: LLMEngine, tiny_model: Path, dataset_file: Path) -> None:
+    dataset = engine.datasets.get(str(dataset_file))
+    config = config_for(
+        tiny_model, loss=f"{EXAMPLE}:contrastive", batch_size=8, gradient_accumulation_steps=1, num_epochs=8,
+        target_modules=["all-linear"],
+    )  # fmt: skip
+    run = engine.train(dataset, config, name="contrastive")
+    finished(engine, run)
+    losses = [loss for _, loss in progress_of(run).losses]
+    assert len(losses) == 32 and mean(losses[-5:]) < mean(losses[:5]) - 0.25
+
+
+def test_its_contrastive_part_is_least_where_answers_are_like_their_own_questions() -> None:
+    import torch
+
+    example = custom_loss(f"{EXAMPLE}:info_nce")
+    learned = torch.tensor([[False, False, True, True]] * 3)
+    mask = torch.ones(3, 4, dtype=torch.long)
+    states = torch.zeros(3, 4, 8)
+    for row in range(3):
+        states[row, 1, row] = states[row, 3, row] = 1.0  # the question ends at token 1, the answer at token 3
+    fitting = example(states, learned, mask)
+    states[:, 3] = states[:, 3].roll(1, dims=0)
+    crossed = example(states, learned, mask)
+    assert fitting < 0.01 and crossed > 5
