@@ -12,7 +12,6 @@ started again. Decoding is left to processes of their own: a damaged file may cr
 from __future__ import annotations
 
 import argparse
-import hashlib
 import multiprocessing
 import os
 import shutil
@@ -22,9 +21,8 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engines import statefiles
 from engines.config import SampleConfig, load
@@ -32,90 +30,19 @@ from engines.errors import UserError
 from engines.events import emit
 from engines.run_protocol import run_script, stop_requested, write_result
 from engines.sample_registry import Entry, SampleRegistry
+from tts.one_recording import Taken, sha256_of, take
 from tts.recordings import Source, sources
-
-if TYPE_CHECKING:
-    from tts.speech import Piece
 
 INCOMING = ".incoming"
 MOST_WORKERS = 8
-# Workers give large blocks back to the system; without this an hour of sound costs 150 MB more than a minute.
-ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "2"}
+WORKERS = {
+    "OMP_NUM_THREADS": "1",  # they work side by side
+    # large blocks go back to the system: without this an hour of sound costs 150 MB more than a minute
+    "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "2",
+}  # fmt: skip
 KEEP_SECONDS = 2.0  # between writings of the list, which takes 0.1 s for a thousand samples
 WAITING = 4  # recordings handed to each worker at once: bounded memory, however many there are
 SHOWN_PROBLEMS = 50
-
-
-@dataclass
-class Taken:
-    """What became of one recording. entries: the pieces, whose files wait in the incoming folder."""
-
-    source: str
-    entries: list[Entry] = field(default_factory=list)
-    seconds: float = 0.0
-    skipped: str = ""  # why there is none
-    left_out: Counter[str] = field(default_factory=Counter)  # pieces
-
-
-def take(source: Source, folder: Path, config: SampleConfig) -> Taken:
-    """Cut, measure and write one recording; runs in a worker process."""
-    from tts import checks, speech
-    from tts.audio import Recording, write
-
-    taken = Taken(source.name)
-    recording = Recording(source.file)
-    content = sha256_of(source.file)
-    lengths = speech.Lengths(
-        config.max_duration_sec, config.piece_min_sec, min(config.piece_max_sec, config.max_duration_sec)
-    )
-    try:
-        for piece in speech.pieces(recording.blocks(), lengths):
-            if piece.seconds < config.min_duration_sec:
-                taken.left_out["shorter than the shortest"] += 1
-                continue
-            figures = checks.measure(piece)
-            prints = {"sound": checks.sound_print(piece.audio)}
-            if config.find_speakers:
-                figures["speaker_within"], prints["voice"] = _voice(piece)
-            audio = checks.denoised(piece.audio) if config.denoise else piece.audio
-            file = folder / f"{content[:16]}-{len(taken.entries):04d}.wav"
-            write(file, checks.normalized(audio, config.loudness_lufs))
-            taken.entries.append(
-                {
-                    "filename": file.name,
-                    "duration_sec": round(piece.seconds, 3),
-                    "transcript": "",
-                    "transcript_edited": False,
-                    "source": {"name": source.name, "sha256": content, "start_sec": round(piece.start, 2)},
-                    "checks": figures,
-                    "prints": prints,
-                }
-            )
-    except UserError as error:
-        taken.skipped = error.cause.removeprefix(f"{source.file.name} ")
-        taken.entries.clear()
-        return taken
-    taken.seconds = recording.seconds
-    for entry in taken.entries if recording.damage else []:
-        entry["checks"]["damage"] = recording.damage
-    if len(taken.entries) == 1 and source.text:
-        taken.entries[0].update(transcript=source.text, transcript_edited=True)
-    if not taken.entries:
-        taken.skipped = "shorter than the shortest sample" if taken.left_out else "nobody speaks in it"
-    return taken
-
-
-def _voice(piece: Piece) -> tuple[float | None, str]:
-    from tts.checks import encoded
-    from tts.voice_print import within_and_whole
-
-    within, whole = within_and_whole(piece.spoken())
-    return None if within is None else round(within, 3), encoded(whole)
-
-
-def sha256_of(file: Path) -> str:
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 class Import:
@@ -208,7 +135,7 @@ def results(wanted: list[Source], folder: Path, config: SampleConfig) -> Iterato
         MOST_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, len(wanted) or 1
     )
     context = multiprocessing.get_context("spawn")
-    os.environ.update(ALLOCATION)
+    os.environ.update(WORKERS)
     todo = list(reversed(wanted))
     while todo:
         waiting: list[tuple[Source, Future[Taken]]] = []
@@ -240,7 +167,6 @@ def alone(source: Source, folder: Path, config: SampleConfig, context: Any) -> T
 
 
 def _quiet_worker() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"  # the recordings are read side by side
     import warnings
 
     warnings.simplefilter("ignore")
