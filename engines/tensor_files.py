@@ -22,8 +22,16 @@ BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "
 
 @dataclass(frozen=True)
 class Tensor:
+    """offset: of its first byte in the file."""
+
     dtype: str
     shape: tuple[int, ...]
+    offset: int = 0
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return math.prod(self.shape) * BYTES[self.dtype]
 
 
 def read_header(path: Path) -> dict[str, Tensor]:
@@ -44,12 +52,12 @@ def read_header(path: Path) -> dict[str, Tensor]:
     entries.pop("__metadata__", None)
     data = size - 8 - length
     try:
-        return {name: _tensor(entry, data) for name, entry in entries.items()}
+        return {name: _tensor(entry, 8 + length, data) for name, entry in entries.items()}
     except (AttributeError, KeyError, TypeError, ValueError):
         raise _damaged(path, "an entry of its head does not fit the file") from None
 
 
-def _tensor(entry: dict[str, object], data: int) -> Tensor:
+def _tensor(entry: dict[str, object], start: int, data: int) -> Tensor:
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(shape, list) or not isinstance(offsets, list) or not all(
         isinstance(number, int) and number >= 0 for number in [*shape, *offsets]
@@ -58,7 +66,7 @@ def _tensor(entry: dict[str, object], data: int) -> Tensor:
     begin, end = offsets
     if end > data or end - begin != math.prod(shape) * BYTES[str(dtype)]:
         raise ValueError
-    return Tensor(str(dtype), tuple(shape))
+    return Tensor(str(dtype), tuple(shape), start + begin)
 
 
 def read_model(folder: Path) -> dict[str, Tensor]:

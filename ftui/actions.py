@@ -258,6 +258,7 @@ ACTIONS = (
     Action("servers", "V", "Model servers: which run, start, stop", "Servers", LLM, (), _launch),
     Action("activate", "enter", "Activate the adapter", "Activate", ("adapters",), ("adapters",), _activate),
     Action("base", "b", "Back to the base model", "Base", ("adapters",), ("adapters",), _base),
+    Action("merge_adapter", "M", "Merge the adapter into its base model", "Merge", ADAPTERS, (), _evaluate),
     Action("evaluate", "e", "Evaluate: base against adapter", "Evaluate", ("adapters",), ("adapters",), _evaluate),
     Action("delete", "d", "Delete (to the trash)", "Delete", DELETES, ("adapters", "samples", "voices"), _delete),
     Action("undo", "u", "Undo the last delete, rename, merge or edit", "Undo", ALL, ("voices",), _undo),

@@ -33,7 +33,7 @@ cli = App(
     default_parameter=Parameter(negative_iterable=()),
 )
 cli.command("ftui.commands.voice_demo:tts", name="tts")
-cli.command("ftui.commands.chat:llm", name="llm")  # the last of its modules: each adds its commands
+cli.command("ftui.commands.export:llm", name="llm")  # the last of its modules: each adds its commands
 cli.command("ftui.commands.adapters:adapters", name="adapters")
 cli.command("ftui.commands.serve_llm:serve_llm", name="serve-llm")
 cli.command("ftui.commands.sweeps:sweeps", name="sweeps")

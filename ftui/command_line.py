@@ -51,6 +51,10 @@ def evaluate(home: Path, adapter: str, values: dict[str, Any]) -> str:
     return _join(["ftui", "llm", "evaluate", adapter, *flags(values)], home)
 
 
+def merge(home: Path, adapter: str, values: dict[str, Any]) -> str:
+    return _join(["ftui", "llm", "merge", adapter, *flags(values)], home)
+
+
 def sweep(home: Path, space: Path, dataset: str, name: str, values: dict[str, Any]) -> str:
     return _join(["ftui", "llm", "sweep", str(space), "--dataset", dataset, "--name", name, *flags(values)], home)
 

@@ -14,6 +14,7 @@ from engines.config import (
     EvaluateConfig,
     GenerateConfig,
     JobConfig,
+    MergeConfig,
     PrepareConfig,
     SampleConfig,
     ServeConfig,
@@ -60,6 +61,7 @@ def test_the_parameter_tables_are_those_of_the_models() -> None:
         f"\n## Preparing a dataset (`ftui llm prepare`)\n\n{parameter_table(PrepareConfig)}\n"
         f"\n## Evaluating (`ftui llm evaluate`)\n\n{parameter_table(EvaluateConfig)}\n"
         f"\n## Serving (`ftui serve-llm start`)\n\n{parameter_table(ServeConfig)}\n"
+        f"\n## Merging (`ftui llm merge`)\n\n{parameter_table(MergeConfig)}\n"
         f"\n## Sweeps (`ftui llm sweep`)\n\n{parameter_table(SweepConfig)}\n"
         f"\n## Generating a dataset (`ftui llm generate`)\n\n{parameter_table(GenerateConfig)}\n"
         f"\n## Taking samples in (`ftui tts samples add`)\n\n{parameter_table(SampleConfig)}\n"

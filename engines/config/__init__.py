@@ -11,6 +11,7 @@ import re
 from engines.config.evaluate import EvaluateConfig
 from engines.config.generate import GenerateConfig
 from engines.config.job import Config, JobConfig, build, explain, load
+from engines.config.merge import MergeConfig
 from engines.config.prepare import PrepareConfig
 from engines.config.samples import SampleConfig, TranscribeConfig
 from engines.config.serve import ServeConfig
@@ -32,6 +33,7 @@ __all__ = [
     "EvaluateConfig",
     "GenerateConfig",
     "JobConfig",
+    "MergeConfig",
     "PrepareConfig",
     "SampleConfig",
     "ServeConfig",

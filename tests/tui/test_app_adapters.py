@@ -137,3 +137,13 @@ async def test_the_report_of_an_evaluation_is_shown_when_it_is_chosen(two: LLMEn
         await ui.until(lambda: ui.shows("Evaluation of newer", "Held-out part", "174.35  [82.08; 355.14]", "✓ better"))
         assert ui.shows("-136.26  [-299.66; -55.38]", "base: [b]no", "✗ failed: perplexity > 12: 38.08 (newer)")
         assert "\x1b" not in ui.text() and "\x07" not in ui.text()
+
+
+async def test_a_merge_shows_its_parameters_and_its_command_first(two: LLMEngine) -> None:
+    async with opened(two) as ui:
+        await ui.go_to("adapters")
+        await ui.press("M")
+        await ui.until(lambda: ui.shows("Merge newer into its base model", "Rounding", "ftui llm merge newer"))
+        await ui.press("escape")
+        await ui.until(lambda: not ui.shows("Rounding"))
+        assert two.runs.list("merge") == []

@@ -1,0 +1,61 @@
+"""`ftui llm merge`: an adapter and its base model become a model of their own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from engines.config import MergeConfig
+from engines.merging import merge as start_merge
+from ftui import format
+from ftui.commands.chat import llm
+from ftui.commands.llm import ConfigFile, chosen_adapter, merged
+from ftui.console import Common, finish, follow, say, say_json
+
+
+@llm.command
+def merge(
+    adapter: Annotated[str | None, Parameter(help="Default: the active one, else the newest")] = None,
+    /,
+    *,
+    output: Annotated[
+        str | None, Parameter(help="A name among the workspace's models, or a folder; default: ADAPTER-merged")
+    ] = None,
+    base_model: Annotated[str | None, Parameter(help="Default: the one it was trained on")] = None,
+    config_file: ConfigFile = None,
+    detach: Annotated[bool, Parameter(help="Return at once; the run goes on by itself", negative="")] = False,
+    flags: Annotated[MergeConfig | None, Parameter(name="*")] = None,
+    common: Common | None = None,
+) -> int:
+    """Add an adapter's weights to its base model: one model that needs no adapter, and can be trained further.
+
+    Takes less than a GB of memory for a model of any size. Ctrl+C only stops watching. A merge that was stopped or
+    killed goes on after its last finished file when the same command is given again.
+
+    For example:
+
+      ftui llm merge me-v2
+      ftui llm merge me-v2 --output /mnt/big/me-v2-merged --no-check
+      ftui llm merge me-v2 --base-model Qwen/Qwen2.5-7B-Instruct
+    """
+    common = common or Common()
+    engine = common.engine()
+    config = merged(MergeConfig(), config_file, flags)
+    run = start_merge(engine, chosen_adapter(engine, adapter), config, output=output, base_model=base_model)
+    if detach:
+        say_json(run.as_dict()) if common.json else say(f"started {run.id}; watch it: ftui runs log -f {run.id}")
+        return 0
+    status, progress = follow(engine, run, quiet=common.json)
+    return finish(run, status, progress, as_json=common.json, report=report_merge)
+
+
+def report_merge(result: dict[str, Any]) -> None:
+    """What was made and how far it is from base and adapter, for people."""
+    say(f"model:      {result['model']}, {format.size(result['bytes'])} in {format.path(result['folder'])}")
+    say(f"time:       {format.duration(result['seconds'])}")
+    if "max_logit_difference" in result:
+        difference, same = result["max_logit_difference"], result["same_choice"]
+        say(f"difference: logits at most {difference:.4f}, same first choice in {same:.1%}")
+        say(f"perplexity: {result['perplexity']:.3f} with the adapter, {result['perplexity_merged']:.3f} merged")
+    say(f"use it:     ftui llm chat --base --base-model {format.path(result['folder'])}")
