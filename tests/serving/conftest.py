@@ -12,6 +12,7 @@ from sample_adapters import strong_adapter
 
 from engines.adapter_transfer import import_adapter
 from engines.config import ServeConfig
+from engines.errors import UserError
 from engines.llm import LLMEngine
 from engines.workspace import Workspace
 
@@ -35,7 +36,11 @@ def start(engine: LLMEngine, **config: object) -> str:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     run = engine.serving.start(ServeConfig(**{"base_model": "base", "precision": "fp32", "port": port, **config}))  # type: ignore[arg-type]
-    engine.serving.wait_until_ready(run, STARTS_IN)
+    try:
+        engine.serving.wait_until_ready(run, STARTS_IN)
+    except UserError:
+        stop_all(engine)
+        raise
     return run.name
 
 
