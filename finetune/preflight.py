@@ -26,6 +26,7 @@ from finetune.prepared import encode_parts
 SHOWN_ROWS = 3
 CHECKED_ENDS = 200  # rows whose end of turn is looked at
 USABLE = 0.92  # of the free memory
+COMFORTABLE = 0.6
 
 
 def describe_data(dataset: Path, tokenizer: Any, config: TrainConfig) -> tuple[dict[str, Any], rows.Encoded]:
@@ -161,6 +162,14 @@ def remedies(config: TrainConfig, fitting: Fitting) -> list[dict[str, Any]]:
     return steps
 
 
+def faster(fitting: Fitting, config: TrainConfig, free: int) -> dict[str, Any]:
+    """Changes that cost memory which is there, and save time; empty if there are none."""
+    if not config.gradient_checkpointing:
+        return {}
+    change = {"gradient_checkpointing": False}
+    return change if fitting.footprint(config.model_copy(update=change)).total <= free * COMFORTABLE else {}
+
+
 def probe(arguments: argparse.Namespace, config: TrainConfig) -> dict[str, Any]:
     """Load the model and run the longest batch. Returns tokens_per_second and memory."""
     from finetune import longest_batch, prepared
@@ -189,6 +198,7 @@ def preflight(arguments: argparse.Namespace) -> dict[str, Any]:
         "changes": changes,
         "memory_after_changes": after.total,
         "fits_after_changes": after.total <= arguments.free * USABLE,
+        "faster": faster(fitting, config, arguments.free),
         "trained_parameters": trained,
         "parameters": fitting.parameters(config)["all"],
         "result_bytes": trained * 4,

@@ -5,6 +5,7 @@ Nothing of it is trained here; finetune/train.py trains it, finetune/preflight.p
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from dataclasses import dataclass
 from itertools import islice
@@ -47,6 +48,12 @@ def training_arguments(
 ) -> Any:
     from trl import SFTConfig
 
+    if config.report_to != "none" and importlib.util.find_spec(config.report_to) is None:
+        raise UserError(
+            "not_ready",
+            f"figures shall be reported to {config.report_to}, but its package is not installed",
+            f"Install it in the training environment (pip install {config.report_to}), or set report_to none.",
+        )
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder.parent / "tensorboard"))
     return SFTConfig(
         output_dir=str(folder),

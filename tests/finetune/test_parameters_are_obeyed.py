@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -214,3 +215,26 @@ def test_more_space_than_there_is_is_refused_before_the_first_step(
     monkeypatch.setattr(saving.shutil, "disk_usage", lambda _: free)
     with pytest.raises(UserError, match="checkpoints need"):
         saving.check_disk(built.trainer, tmp_path, 2)
+
+
+def test_reporting_to_a_service_needs_its_package(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    assert Built({}, tiny_model, data, tmp_path).args.report_to == ["tensorboard"]
+    if importlib.util.find_spec("trackio") is not None:
+        pytest.skip("this environment has trackio")
+    with pytest.raises(UserError, match="trackio, but its package is not installed"):
+        Built({"report_to": "trackio"}, tiny_model, data, tmp_path)
+
+
+def test_the_best_checkpoint_is_taken_only_if_wanted(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    from engines import checkpoints
+    from finetune.train import take_best
+
+    built = Built({"max_steps": 2, "save_steps": 1, "sample_tokens": 0}, tiny_model, data, tmp_path)
+    built.trainer.train()
+    (first, _), last = checkpoints.best(tmp_path) or (None, 0), built.trainer.eval_loss_at(2)
+    lower = tmp_path / "checkpoint-1"
+    checkpoints.mark_complete(lower, step=1, data="data", eval_loss=last - 1)
+    weights = {name: p.detach().clone() for name, p in built.trainer.model.named_parameters() if "lora_B" in name}
+    assert first is not None and take_best(built.trainer, TrainConfig(use_best=False)) == (2, last)
+    assert take_best(built.trainer, TrainConfig(use_best=True)) == (1, pytest.approx(last - 1))
+    assert any(not p.equal(weights[name]) for name, p in built.trainer.model.named_parameters() if name in weights)

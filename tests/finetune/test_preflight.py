@@ -67,6 +67,9 @@ def test_changes_make_it_fit(config: TrainConfig, tiny_model: Path, mixed: Path)
     need = fitting.footprint(large)
     changes, after = preflight.changes_to_fit(fitting, large, need.total * 2)
     assert changes == {} and after == need
+    checkpointed = large.model_copy(update={"gradient_checkpointing": True})
+    assert preflight.faster(fitting, checkpointed, need.total * 2) == {"gradient_checkpointing": False}
+    assert preflight.faster(fitting, checkpointed, need.total) == preflight.faster(fitting, large, 1 << 50) == {}
     free = int((need.total - need.activations * 0.7) / preflight.USABLE)
     changes, after = preflight.changes_to_fit(fitting, large, free)
     assert changes and after.total <= free * preflight.USABLE
