@@ -13,7 +13,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c co
 WANTED := pyproject.toml constraints.txt
 VOICE  := .venv-tts
 
-.PHONY: demo demo-voice run test test-serving check bench bench-voice clean
+.PHONY: demo demo-voice run test test-serving test-export check bench bench-voice clean
 
 demo: $(VENV)/.llm
 	$(BIN)/ftui demo
@@ -34,6 +34,11 @@ test-serving: $(VENV)/.dev
 	test -e .venv-vllm/.made || { $(BIN)/python -m engines.setup_environment .venv-vllm vllm && touch .venv-vllm/.made; }
 	FTUI_VLLM=$(CURDIR)/.venv-vllm/bin/python $(BIN)/python -m pytest tests/serving
 
+# Exports with llama.cpp's real converters: 77 MB are fetched once.
+test-export: $(VENV)/.dev
+	test -d .venv-gguf || $(BIN)/python -m engines.gguf_tools .venv-gguf
+	FTUI_GGUF_TOOLS=$(CURDIR)/.venv-gguf $(BIN)/python -m pytest tests/finetune/test_export_gguf.py
+
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -49,7 +54,7 @@ bench-voice: $(VOICE)/.tts
 	$(VOICE)/bin/python -m benchmarks.samples
 
 clean:
-	rm -rf $(VENV) $(VOICE) .venv-vllm build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VOICE) .venv-vllm .venv-gguf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 # Debian's Python may come without ensurepip; then the system's pip installs pip there.
 %/.made:

@@ -19,13 +19,21 @@ MAX_LENGTH = 512
 MEMORY_FACTOR = 1.3  # of the weights; what computing takes beside them
 
 
-def compare(base: Path, adapter: Path, merged: Path, dataset: Path | None, eval_share: float) -> dict[str, Any]:
+def compare(
+    base: Path,
+    adapter: Path,
+    merged: Path,
+    dataset: Path | None,
+    eval_share: float,
+    tokenizer_folder: Path | None = None,
+) -> dict[str, Any]:
     """Figures of the difference; empty where the memory is not enough. Raises UserError for a model that fails.
 
+    merged: a folder, or a GGUF file, whose tokenizer then is in `tokenizer_folder`.
     max_logit_difference; same_choice: share of places where both find the same token likeliest; perplexity and
     perplexity_merged, on held-out rows or else on general questions.
     """
-    values = sum(math.prod(tensor.shape) for tensor in tensor_files.read_model(merged).values())
+    values = sum(math.prod(tensor.shape) for tensor in tensor_files.read_model(base).values())
     free = devices.free_memory()
     precision = next((name for name, size in (("fp32", 4), ("bf16", 2)) if values * size * MEMORY_FACTOR < free), None)
     if precision is None:
@@ -33,7 +41,7 @@ def compare(base: Path, adapter: Path, merged: Path, dataset: Path | None, eval_
         emit("warning", text=f"not compared: running it takes {needed:.0f} GB of memory, {free / 1e9:.0f} GB are free")
         return {}
     emit("phase", name="check", text=f"running base with adapter, then the merged model, in {precision}")
-    tokenizer = load_tokenizer(str(merged))
+    tokenizer = load_tokenizer(str(tokenizer_folder or merged))
     rows = _rows(tokenizer, dataset, eval_share)
     reference = _measure(_adapted(base, adapter, precision), rows)
     gc.collect()

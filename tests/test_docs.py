@@ -12,6 +12,7 @@ from pathlib import Path
 from engines.config import (
     PRESETS,
     EvaluateConfig,
+    ExportConfig,
     GenerateConfig,
     JobConfig,
     MergeConfig,
@@ -62,6 +63,7 @@ def test_the_parameter_tables_are_those_of_the_models() -> None:
         f"\n## Evaluating (`ftui llm evaluate`)\n\n{parameter_table(EvaluateConfig)}\n"
         f"\n## Serving (`ftui serve-llm start`)\n\n{parameter_table(ServeConfig)}\n"
         f"\n## Merging (`ftui llm merge`)\n\n{parameter_table(MergeConfig)}\n"
+        f"\n## Exporting to GGUF (`ftui llm export`)\n\n{parameter_table(ExportConfig)}\n"
         f"\n## Sweeps (`ftui llm sweep`)\n\n{parameter_table(SweepConfig)}\n"
         f"\n## Generating a dataset (`ftui llm generate`)\n\n{parameter_table(GenerateConfig)}\n"
         f"\n## Taking samples in (`ftui tts samples add`)\n\n{parameter_table(SampleConfig)}\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from engines.config.evaluate import EvaluateConfig
+from engines.config.export import ExportConfig
 from engines.config.generate import GenerateConfig
 from engines.config.job import Config, JobConfig, build, explain, load
 from engines.config.merge import MergeConfig
@@ -31,6 +32,7 @@ __all__ = [
     "TINY_VOICE_MODEL",
     "Config",
     "EvaluateConfig",
+    "ExportConfig",
     "GenerateConfig",
     "JobConfig",
     "MergeConfig",

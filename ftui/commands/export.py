@@ -1,12 +1,14 @@
-"""`ftui llm merge`: an adapter and its base model become a model of their own."""
+"""`ftui llm merge` and `export`: an adapter becomes part of a model of its own, or a file for other programs."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from engines.config import MergeConfig
+from engines.config import ExportConfig, MergeConfig
+from engines.exporting import export_gguf
 from engines.merging import merge as start_merge
 from ftui import format
 from ftui.commands.chat import llm
@@ -54,8 +56,61 @@ def report_merge(result: dict[str, Any]) -> None:
     """What was made and how far it is from base and adapter, for people."""
     say(f"model:      {result['model']}, {format.size(result['bytes'])} in {format.path(result['folder'])}")
     say(f"time:       {format.duration(result['seconds'])}")
+    report_difference(result)
+    say(f"use it:     ftui llm chat --base --base-model {format.path(result['folder'])}")
+
+
+def report_difference(result: dict[str, Any]) -> None:
     if "max_logit_difference" in result:
         difference, same = result["max_logit_difference"], result["same_choice"]
         say(f"difference: logits at most {difference:.4f}, same first choice in {same:.1%}")
         say(f"perplexity: {result['perplexity']:.3f} with the adapter, {result['perplexity_merged']:.3f} merged")
-    say(f"use it:     ftui llm chat --base --base-model {format.path(result['folder'])}")
+
+
+@llm.command
+def export(
+    adapter: Annotated[str | None, Parameter(help="Default: the active one, else the newest")] = None,
+    /,
+    *,
+    to: Annotated[Literal["gguf"], Parameter(help="gguf: for llama.cpp, Ollama and LM Studio")] = "gguf",
+    output: Annotated[Path | None, Parameter(help="A new folder; default: one in finetune/exports")] = None,
+    base_model: Annotated[str | None, Parameter(help="Default: the one it was trained on")] = None,
+    config_file: ConfigFile = None,
+    detach: Annotated[bool, Parameter(help="Return at once; the run goes on by itself", negative="")] = False,
+    flags: Annotated[ExportConfig | None, Parameter(name="*")] = None,
+    common: Common | None = None,
+) -> int:
+    """Write base and adapter as one GGUF file, or the adapter alone, with a Modelfile for Ollama.
+
+    Needs `ftui setup export-gguf` once. Ctrl+C only stops watching.
+
+    For example:
+
+      ftui llm export me-v2 --to gguf
+      ftui llm export me-v2 --to gguf --weights adapter --output ~/me-v2-lora
+    """
+    common = common or Common()
+    engine = common.engine()
+    config = merged(ExportConfig(), config_file, flags)
+    chosen = chosen_adapter(engine, adapter)
+    run = export_gguf(engine, chosen, config, output=output, base_model=base_model)
+    if detach:
+        say_json(run.as_dict()) if common.json else say(f"started {run.id}; watch it: ftui runs log -f {run.id}")
+        return 0
+    status, progress = follow(engine, run, quiet=common.json)
+    return finish(run, status, progress, as_json=common.json, report=report_export)
+
+
+def report_export(result: dict[str, Any]) -> None:
+    """What was made, how far it is from base and adapter, and how it is used, for people."""
+    folder = format.path(result["folder"])
+    kinds = ", ".join(f"{count} {kind}" for kind, count in result["tensors"].items())
+    say(f"file:       {folder}/{result['file']}, {format.size(result['bytes'])}")
+    say(f"weights:    {result['bits_per_weight']:.2f} bits each ({kinds} tensors)")
+    report_difference(result)
+    if result["weights"] == "adapter":
+        say(f"llama.cpp:  llama-server -m BASE.gguf --lora {folder}/{result['file']}")
+    else:
+        say(f"llama.cpp:  llama-server -m {folder}/{result['file']}")
+        say(f"LM Studio:  lms import {folder}/{result['file']}")
+    say(f"Ollama:     cd {folder} && ollama create NAME -f Modelfile")

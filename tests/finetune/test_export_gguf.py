@@ -1,0 +1,97 @@
+"""GGUF: the Modelfile says what the chat template says; real bits; and, where they are, the real converters.
+
+FTUI_GGUF_TOOLS names the folder of the converters (`ftui setup export-gguf`); `make test-export` fetches them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from sample_adapters import strong_adapter
+
+from engines import gguf_tools
+from engines.adapter_transfer import import_adapter
+from engines.llm import LLMEngine
+from finetune import export_gguf, ollama
+from ftui.cli import run
+
+TOOLS = os.environ.get("FTUI_GGUF_TOOLS")
+
+
+def as_ollama_would(modelfile: str, turns: list[tuple[str, str]]) -> str:
+    """The template of a Modelfile filled in, for the three roles that it knows."""
+    template = re.search(r'TEMPLATE """(.*?)"""', modelfile, re.DOTALL)
+    assert template is not None and not re.search(r"\{\{-|-\}\}", template[1])  # a dash would eat the lines' ends
+    parts = re.split(r"\{\{.*?\}\}", template[1], flags=re.DOTALL)
+    texts = [part for part in parts if part]
+    system, after_system, again, first, answer = texts
+    written, last = "", ""
+    for role, text in turns:
+        before = {"": first, "system": after_system, "assistant": again}
+        written += {"system": system, "assistant": ""}.get(role) if role != "user" else before[last]  # type: ignore[operator]
+        written += text + (answer if role == "user" else "")
+        last = role
+    return written
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("system", [True, False])
+def test_the_modelfile_renders_dialogs_as_the_model_was_taught(embedded_model: Path, system: bool) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(embedded_model)
+    turns = [("system", "Be brief."), ("user", "Hi?"), ("assistant", "Yes."), ("user", "And then?")][not system :]
+    expected = tokenizer.apply_chat_template(
+        [{"role": role, "content": text} for role, text in turns], tokenize=False, add_generation_prompt=True
+    )
+    text = ollama.modelfile("./x.gguf", tokenizer)
+    assert as_ollama_would(text, turns) == expected
+    assert text.startswith("FROM ./x.gguf\n") and 'PARAMETER stop "<|im_end|>"' in text
+
+
+def test_the_bits_of_a_weight_are_counted_not_named(tmp_path: Path) -> None:
+    gguf, numpy = pytest.importorskip("gguf"), pytest.importorskip("numpy")
+    writer = gguf.GGUFWriter(tmp_path / "a.gguf", "llama")
+    writer.add_tensor("half", numpy.zeros((32, 64), numpy.float16))
+    writer.add_tensor("full", numpy.zeros((32, 64), numpy.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    found = export_gguf.describe(tmp_path / "a.gguf")
+    assert found["bits_per_weight"] == 24 and found["tensors"] == {"F16": 1, "F32": 1}
+
+
+def test_without_the_converters_nothing_is_started(engine: LLMEngine, capfd: pytest.CaptureFixture[str]) -> None:
+    from sample_adapters import write_adapter
+
+    write_adapter(engine.adapters.folder / "bot" / "final")
+    assert run(["llm", "export", "bot", "--home", str(engine.workspace.home)]) == 5
+    assert "ftui setup export-gguf (fetches 77 MB" in capfd.readouterr().err.replace("`", "")
+    assert engine.runs.list() == []
+
+
+@pytest.mark.model
+@pytest.mark.skipif(not TOOLS, reason="set FTUI_GGUF_TOOLS, or run make test-export")
+@pytest.mark.parametrize("weights", ["q8_0", "adapter"])
+def test_the_command_writes_a_file_that_is_compared(
+    engine: LLMEngine, embedded_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], weights: str
+) -> None:
+    gguf_tools.folder(engine.workspace).parent.mkdir(parents=True)
+    gguf_tools.folder(engine.workspace).symlink_to(str(TOOLS))
+    made = strong_adapter(embedded_model, tmp_path / "made", 1)
+    import_adapter(engine.adapters, engine.models, made, name="bot", base_model=str(embedded_model))
+    assert run(["llm", "export", "bot", "--weights", weights, "--json", "--home", str(engine.workspace.home)]) == 0
+    result = json.loads(capfd.readouterr().out)["result"]
+    folder = Path(result["folder"])
+    assert sorted(file.name for file in folder.iterdir()) == ["Modelfile", f"bot-{weights}.gguf", "report.json"]
+    assert not list(folder.parent.glob(".*"))  # nothing is left beside it
+    if weights == "adapter":
+        assert result["bits_per_weight"] <= 32 and f"ADAPTER ./bot-{weights}.gguf" in (folder / "Modelfile").read_text()
+    else:
+        assert 8 < result["bits_per_weight"] < 9
+        assert result["perplexity"] == pytest.approx(result["perplexity_merged"], rel=0.1)
