@@ -114,7 +114,7 @@ def large_model(folder: Path) -> tuple[Path, Path]:
         shapes |= {f"{layer}.mlp.down_proj.weight": (WIDTH, MIDDLE)}
         shapes |= {f"{layer}.{name}_layernorm.weight": (WIDTH,) for name in ("input", "post_attention")}
     shapes |= {"model.norm.weight": (WIDTH,), "lm_head.weight": (WORDS, WIDTH)}
-    base, final = folder / "base", folder / "adapter"
+    base, final = folder / "large-base", folder / "large-adapter"
     base.mkdir()
     final.mkdir()
     names = list(shapes)
