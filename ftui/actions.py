@@ -18,6 +18,7 @@ TTS = ("samples", "voice_params", "voice_run", "voices")
 ALL = (*LLM, *TTS)
 VOICE_FORM = ("voice_params",)
 FORMS = ("params", *VOICE_FORM)
+START_PANES = ("dataset", "params")
 RUNS = ("run", "voice_run")
 DELETES = ("dataset", "adapters", "samples", "voices")
 ADAPTERS = ("adapters",)
@@ -218,8 +219,8 @@ ACTIONS = (
     Action("preset", "p", "Choose a preset", "Preset", LLM, ("params",), _launch),
     Action("edit", "enter", "Edit the parameter", "Edit", FORMS, FORMS),
     Action("reset", "backspace", "Back to the preset's value", "Reset", FORMS),
-    Action("start", "s", "Start training", "Start", LLM, ("dataset", "params"), _start),
-    Action("check", "c", "Check before training: memory, time, loss mask", "Check", LLM, ("params",), _start),
+    Action("start", "s", "Start training", "Start", LLM, START_PANES, _start),
+    Action("check", "v", "Verify before training: memory, time, mask", "Verify", START_PANES, ("params",), _start),
     Action("read", "enter", "Read the dialogs", "Read", ("dataset",), ("dataset",), _needs_dataset),
     Action("previous_page", "[", "Previous dialogs", "Previous", ("dataset",), (), _needs_dataset),
     Action("next_page", "]", "Next dialogs", "Next", ("dataset",), (), _needs_dataset),
@@ -267,7 +268,7 @@ ACTIONS = (
     Action("runs", "t", "All runs", "Runs", ALL, RUNS, _launch),
     Action("sweeps", "S", "Sweeps: search for good parameters", "Sweeps", LLM, (), _launch),
     Action("machine", "i", "What this machine has", "Machine", ALL, (), _launch),
-    Action("zoom", "z", "Zoom the pane", "Zoom", ALL, FORMS),
+    Action("zoom", "z", "Zoom the pane", "Zoom", ALL, VOICE_FORM),
     Action("next_pane", "tab", "Next pane"),
     Action("previous_pane", "shift+tab", "Previous pane"),
     Action("down", "j", "Down"),

@@ -20,7 +20,7 @@ class PreflightScreen(Dialog[str]):
     """Closes with `fit` where the changes are wanted, with `probe` where the speed shall be measured."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q,enter,c", "close", show=False),
+        Binding("q,enter,v", "close", show=False),
         Binding("f", "answer('fit')", show=False),
         Binding("p", "answer('probe')", show=False),
         Binding("j", "scroll(1)", show=False),

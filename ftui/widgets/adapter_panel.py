@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from engines.activation import Outcome, ServerResult
 from engines.adapters import Adapter
 from ftui.adapter_table import DEFAULT_SORT, HEADINGS, SORTS, arranged, cells
 from ftui.clean import clean_line
 from ftui.screens import confirm
 from ftui.widgets.list_table import ListTable
 from ftui.widgets.pane import Pane
+
+if TYPE_CHECKING:
+    from engines.activation import Outcome, ServerResult
 
 EMPTY = "No adapter yet. A training makes one: press s."
 
