@@ -1,13 +1,15 @@
-"""Adapters merged into their base models, as runs: the engine call behind `ftui llm merge`."""
+"""Adapters merged into their base models, or several into one, as runs: `ftui llm merge` and `combine`."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines import fingerprints, statefiles
 from engines.adapters import Adapter
-from engines.config import EMBEDDED_FOLDER, MergeConfig
+from engines.config import EMBEDDED_FOLDER, CombineConfig, MergeConfig
 from engines.errors import UserError
 from engines.runs import Run
 from engines.workspace import check_name
@@ -81,3 +83,38 @@ def base_folder(engine: LLMEngine, adapter: Adapter, base_model: str | None) -> 
             "not_found", f"the base model {model} is not on this machine", f"Fetch it: ftui models download {model}."
         )
     return folder
+
+
+def combine(engine: LLMEngine, adapters: Sequence[Adapter], name: str, config: CombineConfig | None = None) -> Run:
+    """Start making the adapter `name` of several ones of the same base model. Raises UserError if they differ in it."""
+    config = config or CombineConfig()
+    if len(adapters) < 2:
+        raise UserError("usage", "one adapter alone cannot be combined", "Name two or more.")
+    if config.weights and len(config.weights) != len(adapters):
+        cause = f"{len(config.weights)} weights for {len(adapters)} adapters"
+        raise UserError("usage", cause, "Give one for each, in their order.")
+    target = engine.adapters.folder / check_name(name, "an adapter")
+    if target.exists():
+        raise UserError("conflict", f"there is an adapter {name} already", "Choose another name.")
+    model, _ = engine.base_of(adapters[0], None)
+    for other in adapters[1:]:
+        engine.base_of(other, model)
+    argv = [str(engine.environments.require("llm")), "-m", "finetune.combine_adapters", model, str(target)]
+    for adapter in adapters:
+        argv += ["--adapter", str(adapter.final)]
+    run = engine.runs.create(
+        "combine", name, [*argv, "--config", "{run}/config.json", "--card", "{run}/card.json"],
+        config=config.model_dump(), env=engine.environments.variables("llm"), adapter=name,
+    )  # fmt: skip
+    parts = [
+        {"name": adapter.name, "identity": fingerprints.of_adapter(adapter.final), "run": adapter.run}
+        for adapter in adapters
+    ]
+    card = {
+        "name": name, "base_model": model, "base_identity": fingerprints.of_model(model), "created_at": time.time(),
+        "combined": {**config.model_dump(), "adapters": parts},
+        "notes": f"{config.method} of {', '.join(adapter.name for adapter in adapters)}",
+    }  # fmt: skip
+    statefiles.write_json(run.folder / "card.json", card)
+    engine.runs.start(run)
+    return run

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from engines.config import (
     PRESETS,
+    CombineConfig,
     EvaluateConfig,
     ExportConfig,
     GenerateConfig,
@@ -63,6 +64,7 @@ def test_the_parameter_tables_are_those_of_the_models() -> None:
         f"\n## Evaluating (`ftui llm evaluate`)\n\n{parameter_table(EvaluateConfig)}\n"
         f"\n## Serving (`ftui serve-llm start`)\n\n{parameter_table(ServeConfig)}\n"
         f"\n## Merging (`ftui llm merge`)\n\n{parameter_table(MergeConfig)}\n"
+        f"\n## Several adapters into one (`ftui llm combine`)\n\n{parameter_table(CombineConfig)}\n"
         f"\n## Exporting to GGUF (`ftui llm export`)\n\n{parameter_table(ExportConfig)}\n"
         f"\n## Sweeps (`ftui llm sweep`)\n\n{parameter_table(SweepConfig)}\n"
         f"\n## Generating a dataset (`ftui llm generate`)\n\n{parameter_table(GenerateConfig)}\n"

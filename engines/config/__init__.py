@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from engines.config.combine import CombineConfig
 from engines.config.evaluate import EvaluateConfig
 from engines.config.export import ExportConfig
 from engines.config.generate import GenerateConfig
@@ -30,6 +31,7 @@ __all__ = [
     "HUB_NAME",
     "PRESETS",
     "TINY_VOICE_MODEL",
+    "CombineConfig",
     "Config",
     "EvaluateConfig",
     "ExportConfig",

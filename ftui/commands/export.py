@@ -1,4 +1,4 @@
-"""`ftui llm merge` and `export`: an adapter becomes part of a model of its own, or a file for other programs."""
+"""`ftui llm merge`, `combine` and `export`: adapters become models, one adapter, or files for other programs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from engines.config import ExportConfig, MergeConfig
+from engines.config import CombineConfig, ExportConfig, MergeConfig
 from engines.exporting import export_gguf
+from engines.merging import combine as start_combine
 from engines.merging import merge as start_merge
 from ftui import format
 from ftui.commands.chat import llm
@@ -58,6 +59,36 @@ def report_merge(result: dict[str, Any]) -> None:
     say(f"time:       {format.duration(result['seconds'])}")
     report_difference(result)
     say(f"use it:     ftui llm chat --base --base-model {format.path(result['folder'])}")
+
+
+@llm.command
+def combine(
+    adapters: Annotated[list[str], Parameter(help="Two or more, of the same base model")],
+    /,
+    *,
+    name: Annotated[str, Parameter(help="What the new adapter is called")],
+    config_file: ConfigFile = None,
+    flags: Annotated[CombineConfig | None, Parameter(name="*")] = None,
+    common: Common | None = None,
+) -> int:
+    """Make one adapter of several, by the weights you give.
+
+    For example:
+
+      ftui llm combine faq sales --name both
+      ftui llm combine faq sales --name both --weights 0.7 --weights 0.3 --method ties --density 0.3
+    """
+    common = common or Common()
+    engine = common.engine()
+    config = merged(CombineConfig(), config_file, flags)
+    run = start_combine(engine, [engine.adapters.get(adapter) for adapter in adapters], name, config)
+    status, progress = follow(engine, run, quiet=common.json, stop_on_interrupt=True)
+
+    def report(result: dict[str, Any]) -> None:
+        say(f"adapter:  {result['adapter']}, rank {result['rank']}")
+        say(f"activate: ftui adapters activate {result['adapter']}")
+
+    return finish(run, status, progress, as_json=common.json, report=report)
 
 
 def report_difference(result: dict[str, Any]) -> None:
