@@ -72,6 +72,8 @@ class Trainer(SFTTrainer):
         self.remove_callback(PrinterCallback)  # the Reporter prints the same figures as events
         self.reporter = reporter
         self.add_callback(reporter)
+        if arguments.activation_checkpointing:  # from the probe on, not only from the first step
+            self.model.activation_checkpointing_enable()
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
