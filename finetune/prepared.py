@@ -54,7 +54,7 @@ def training_arguments(
             f"figures shall be reported to {config.report_to}, but its package is not installed",
             f"Install it in the training environment (pip install {config.report_to}), or set report_to none.",
         )
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder.parent / "tensorboard"))
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.parent / "tensorboard")
     return SFTConfig(
         output_dir=str(folder),
         per_device_train_batch_size=config.batch_size,
