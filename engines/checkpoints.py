@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engines import statefiles
+from engines.errors import UserError
 
 MARK = ".complete"
 
@@ -57,6 +58,24 @@ def newest_complete(folder: Path) -> Path | None:
         return None
     found = [entry for entry in folder.iterdir() if step_of(entry) >= 0 and read_mark(entry) is not None]
     return max(found, key=step_of, default=None)
+
+
+def to_resume(
+    folder: Path,
+    data: str,
+    *,
+    what: str = "the dataset",
+    remedy: str = "Start a new run, or put the old dataset back.",
+) -> Path | None:
+    """The checkpoint to go on from. Raises UserError if it belongs to other data than the fingerprint `data`.
+
+    what: the fingerprint is of; remedy: the next step.
+    """
+    newest = newest_complete(folder)
+    mark = read_mark(newest) if newest else None
+    if mark is not None and mark.get("data") != data:
+        raise UserError("conflict", f"{what} has changed since this run's last checkpoint", remedy)
+    return newest
 
 
 def keep_best(folder: Path, count: int) -> None:

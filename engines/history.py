@@ -39,10 +39,7 @@ def _git(*arguments: str) -> str:
 
 def progress_of(run: Run) -> Progress:
     """All figures of a run, read from its log."""
-    progress = Progress()
-    for event in LogFile(run.log).poll_all():
-        progress.apply(event)
-    return progress
+    return Progress.of(LogFile(run.log).poll_all())
 
 
 def config_of(run: Run) -> TrainConfig:

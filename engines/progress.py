@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +49,14 @@ class Progress:
     eval_losses: list[tuple[int, float]] = field(default_factory=list)
     samples: list[tuple[int, str, str]] = field(default_factory=list)  # step, prompt, answer
     _clock: list[tuple[int, float]] = field(default_factory=list)  # (step, time) of this attempt
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> Progress:
+        """The state after all of `events`, such as `LogFile(run.log).poll_all()`."""
+        progress = cls()
+        for event in events:
+            progress.apply(event)
+        return progress
 
     def apply(self, event: Event) -> None:
         """Take one event in, whatever it holds. Unknown kinds are passed over."""

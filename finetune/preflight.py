@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.config import TrainConfig, load
+from engines.config.families import family_of
 from engines.errors import UserError
 from engines.estimate import check_steps, optimizer_steps
 from engines.events import emit
@@ -32,7 +33,7 @@ COMFORTABLE = 0.6
 def describe_data(dataset: Path, tokenizer: Any, config: TrainConfig) -> tuple[dict[str, Any], rows.Encoded]:
     """Rows, tokens, what is cut, what is learned; and the training rows. Raises UserError as a training would."""
     train, held_out = rows.read_parts(dataset, config.eval_share)
-    parts = encode_parts(dataset, tokenizer, config)
+    parts = encode_parts((train, held_out), tokenizer, config)
     encoded, count = parts[0], len(parts[0].input_ids)
     steps = optimizer_steps(count, config)
     figures = {
@@ -98,7 +99,7 @@ class Fitting:
 
     def __init__(self, model: str, device: str, encoded: rows.Encoded, config: TrainConfig):
         self.configuration = base_model.configuration(model)
-        self.family = base_model.family(model)
+        self.family = family_of(self.configuration.model_type)
         self.device = device
         self.lengths = [len(ids) for ids in encoded.input_ids]
         importlib.import_module("finetune.trainer")  # with all that a training holds in memory before its model

@@ -25,11 +25,12 @@ from finetune.watch import Watch
 HELD_OUT_QUESTIONS = 2
 
 
-def encode_parts(dataset: Path, tokenizer: Any, config: TrainConfig) -> tuple[rows.Encoded, rows.Encoded]:
-    """The rows to train on and the held-out ones; what was cut or dropped is said."""
-    train, held_out = rows.read_parts(dataset, config.eval_share)
+def encode_parts(
+    dialogs_of_parts: tuple[list[rows.Dialog], list[rows.Dialog]], tokenizer: Any, config: TrainConfig
+) -> tuple[rows.Encoded, rows.Encoded]:
+    """The rows to train on and the held-out ones, from `rows.read_parts`; what was cut or dropped is said."""
     parts = []
-    for title, dialogs in (("training", train), ("held-out", held_out)):
+    for title, dialogs in zip(("training", "held-out"), dialogs_of_parts, strict=True):
         encoded = rows.encode(dialogs, tokenizer, config.max_seq_length)
         if encoded.shortened or encoded.dropped:
             emit(
@@ -170,7 +171,8 @@ def prepare(dataset: Path, model: str, config: TrainConfig, folder: Path) -> Pre
     threads = base_model.set_threads()
     emit("phase", name="load", text=f"loading {model} on {device}, {precision}, quantization {quantization}")
     tokenizer = base_model.load_tokenizer(model, config.text_template)
-    parts = encode_parts(dataset, tokenizer, config)
+    dialogs = rows.read_parts(dataset, config.eval_share)
+    parts = encode_parts(dialogs, tokenizer, config)
     count = len(parts[0].input_ids)
     warning = check_steps(count, config)
     if warning:
@@ -181,7 +183,6 @@ def prepare(dataset: Path, model: str, config: TrainConfig, folder: Path) -> Pre
     weights = "fp32" if config.method == "full" else precision  # what is trained is kept whole
     loaded = base_model.load_model(model, device, weights, quantization)
     data = fingerprints.of_dataset(dataset)
-    held_out = rows.read_parts(dataset, config.eval_share)[1]
     trainer = build_trainer(
         loaded,
         tokenizer,
@@ -190,7 +191,7 @@ def prepare(dataset: Path, model: str, config: TrainConfig, folder: Path) -> Pre
         training_arguments(config, family, device, precision, folder, bool(parts[1].input_ids)),
         parts,
         data,
-        sample_prompts(config, held_out),
+        sample_prompts(config, dialogs[1]),
     )
     saving.check_disk(trainer, statefiles.make_private_dir(folder), config.keep_checkpoints)
     trainer.speed_up(precision)

@@ -111,7 +111,11 @@ class Reading:
         """Read an export in several processes, if it is large or was asked for. False: it was not read."""
         if self.config.processes == 1:
             return False
-        from finetune.helpers import Helpers, parts_of, wanted_processes  # takes time that small files need not pay
+        from finetune.reading_side_by_side import (  # takes time that small files need not pay
+            Helpers,
+            parts_of,
+            wanted_processes,
+        )
 
         count = wanted_processes(self.config, export, self.refiner)
         parts = parts_of(export, count, self.config, self.builder) if count > 1 else []

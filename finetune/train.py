@@ -20,7 +20,6 @@ from typing import Any
 
 from engines import checkpoints, fingerprints
 from engines.config import TrainConfig, load
-from engines.errors import UserError
 from engines.events import emit
 from engines.run_protocol import run_script, write_result
 from finetune import gauges, saving
@@ -28,24 +27,11 @@ from finetune.prepared import Prepared, prepare
 from finetune.watch import evaluations_without_gain
 
 
-def resume_point(folder: Path, data: str) -> Path | None:
-    """The checkpoint to go on from. Raises UserError if it belongs to other data."""
-    newest = checkpoints.newest_complete(folder)
-    mark = checkpoints.read_mark(newest) if newest else None
-    if mark is not None and mark.get("data") != data:
-        raise UserError(
-            "conflict",
-            "the dataset has changed since this run's last checkpoint",
-            "Start a new run, or put the old dataset back.",
-        )
-    return newest
-
-
 def train(arguments: argparse.Namespace) -> None:
     gc.disable()  # what is imported and loaded stays; looking through it again and again costs a second
     config = load(TrainConfig, arguments.config)
     prepared = prepare(arguments.dataset, arguments.model, config, arguments.checkpoints)
-    resume = resume_point(arguments.checkpoints, prepared.data)
+    resume = checkpoints.to_resume(arguments.checkpoints, prepared.data)
     gauges.reset_peak()
     if not resume:
         probe_longest(prepared.trainer)

@@ -20,7 +20,7 @@ from engines.errors import EXIT_CODES, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, E
 from engines.follow import LogFile
 from engines.llm import LLMEngine
 from engines.progress import Progress
-from engines.runs import Run, RunStatus
+from engines.runs import Run, Runs, RunStatus
 from engines.tts import TTSEngine
 from engines.workspace import Workspace
 from ftui import format
@@ -214,9 +214,7 @@ def exit_code(status: RunStatus, progress: Progress) -> int:
 
 def show_status(run: Run, *, as_json: bool) -> None:
     """How a training stands, in one line or as JSON."""
-    progress = Progress()
-    for event in LogFile(run.log).poll_all():
-        progress.apply(event)
+    progress = Progress.of(LogFile(run.log).poll_all())
     now = run.status()
     if as_json:
         figures = {key: value for key, value in vars(progress).items() if not key.startswith("_")}
@@ -227,6 +225,20 @@ def show_status(run: Run, *, as_json: bool) -> None:
     say(progress_line(run, now, progress))
     if now.cause:
         say(f"{now.cause}. {now.next_step}".strip())
+
+
+def started(run: Run, follow_with: str, *, as_json: bool) -> int:
+    """What is said of a run that goes on by itself. follow_with: the command that watches it."""
+    say_json(run.as_dict()) if as_json else say(f"started {run.id}; watch it: {follow_with}")
+    return EXIT_OK
+
+
+def stop_and_wait(runs: Runs, run: Run, grace: float, *, as_json: bool) -> int:
+    """Ask a run to end, and say how it did."""
+    runs.request_stop(run, grace)
+    status = runs.wait(run, timeout=grace + 30)
+    say_json(run.as_dict()) if as_json else say(f"{format.STATE_MARKS[status.state]}  {run.name}")
+    return EXIT_OK
 
 
 def show_log(run: Run, *, following: bool, as_json: bool) -> None:

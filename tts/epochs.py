@@ -15,13 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engines import statefiles
+from engines import checkpoints, statefiles
 from engines.config import VoiceConfig
 from engines.errors import UserError
 from engines.events import emit
 from engines.run_protocol import stop_requested
 from tts import export_voice, layout, listening, loss, speaking
-from tts.training_state import is_disk_full
 from tts.voice_data import VoiceData
 
 WAIT_SECONDS = 5
@@ -114,7 +113,7 @@ def write_whole(target: Path, write: Any) -> None:
             return
         except Exception as error:
             shutil.rmtree(partial, ignore_errors=True)
-            if not is_disk_full(error):
+            if not checkpoints.is_disk_full(error):
                 raise
             if stop_requested():
                 raise UserError("not_ready", "the disk is full", "Free some space, then resume.") from None

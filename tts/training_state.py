@@ -16,10 +16,6 @@ from engines.events import emit
 KEPT = 2  # at least two: while one is written the one before must stand
 
 
-def is_disk_full(error: BaseException) -> bool:
-    return getattr(error, "errno", None) in statefiles.DISK_FULL or "No space left on device" in str(error)
-
-
 def save(folder: Path, step: int, parameters: dict[str, Any], optimizer: Any, data: str) -> bool:
     """Write `checkpoint-{step}` below `folder`. False if the disk is full: training goes on without it."""
     import torch
@@ -37,7 +33,7 @@ def save(folder: Path, step: int, parameters: dict[str, Any], optimizer: Any, da
         torch.save(random, target / "random.pt")
         checkpoints.mark_complete(target, step=step, data=data)
     except Exception as error:
-        if not is_disk_full(error):
+        if not checkpoints.is_disk_full(error):
             raise
         shutil.rmtree(target, ignore_errors=True)
         emit("warning", text=f"the disk is full: nothing to resume from at step {step}; training goes on")
@@ -51,15 +47,8 @@ def save(folder: Path, step: int, parameters: dict[str, Any], optimizer: Any, da
 
 def newest(folder: Path, data: str) -> Path | None:
     """The checkpoint to go on from. Raises UserError if it belongs to other data."""
-    found = checkpoints.newest_complete(folder)
-    mark = checkpoints.read_mark(found) if found else None
-    if mark is not None and mark.get("data") != data:
-        raise UserError(
-            "conflict",
-            "the dataset or the base model has changed since this run's last checkpoint",
-            "Start a new run, or put back what was there.",
-        )
-    return found
+    remedy = "Start a new run, or put back what was there."
+    return checkpoints.to_resume(folder, data, what="the dataset or the base model", remedy=remedy)
 
 
 def restore(checkpoint: Path, parameters: dict[str, Any], optimizer: Any) -> int:

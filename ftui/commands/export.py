@@ -14,7 +14,7 @@ from engines.merging import merge as start_merge
 from ftui import format
 from ftui.commands.chat import llm
 from ftui.commands.llm import ConfigFile, chosen_adapter, merged
-from ftui.console import Common, finish, follow, say, say_json
+from ftui.console import Common, finish, follow, say, started
 
 
 @llm.command
@@ -47,8 +47,7 @@ def merge(
     config = merged(MergeConfig(), config_file, flags)
     run = start_merge(engine, chosen_adapter(engine, adapter), config, output=output, base_model=base_model)
     if detach:
-        say_json(run.as_dict()) if common.json else say(f"started {run.id}; watch it: ftui runs log -f {run.id}")
-        return 0
+        return started(run, f"ftui runs log -f {run.id}", as_json=common.json)
     status, progress = follow(engine, run, quiet=common.json)
     return finish(run, status, progress, as_json=common.json, report=report_merge)
 
@@ -126,8 +125,7 @@ def export(
     chosen = chosen_adapter(engine, adapter)
     run = export_gguf(engine, chosen, config, output=output, base_model=base_model)
     if detach:
-        say_json(run.as_dict()) if common.json else say(f"started {run.id}; watch it: ftui runs log -f {run.id}")
-        return 0
+        return started(run, f"ftui runs log -f {run.id}", as_json=common.json)
     status, progress = follow(engine, run, quiet=common.json)
     return finish(run, status, progress, as_json=common.json, report=report_export)
 

@@ -14,7 +14,7 @@ from engines.runs import Run
 from ftui import format
 from ftui.commands.runs import runs
 from ftui.commands.train import watch
-from ftui.console import Common, note, say, say_json, table
+from ftui.console import Common, note, say, say_json, started, table
 
 NewName = Annotated[str | None, Parameter(help="The new adapter's name")]
 Detach = Annotated[bool, Parameter(help="Return at once; the run goes on by itself", negative="")]
@@ -108,8 +108,7 @@ def extend(
 def _started(engine: Any, run: Run, detach: bool, common: Common) -> int:
     if not detach:
         return watch(engine, run, common)
-    say_json(run.as_dict()) if common.json else say(f"started {run.id}; watch it: ftui llm log -f {run.id}")
-    return EXIT_OK
+    return started(run, f"ftui llm log -f {run.id}", as_json=common.json)
 
 
 @runs.command

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from ftui import format
-from ftui.console import Common, say, say_json, show_log, table
+from ftui.console import Common, say, say_json, show_log, stop_and_wait, table
 
 runs = App(name="runs", help="Every job that ever ran here.", help_format="plaintext")
 
@@ -73,10 +73,7 @@ def stop(run: str, /, *, grace: float = 60.0, common: Common | None = None) -> i
     common = common or Common()
     engine = common.engine()
     chosen = engine.runs.get(run)
-    engine.runs.request_stop(chosen, grace)
-    status = engine.runs.wait(chosen, timeout=grace + 30)
-    say_json(chosen.as_dict()) if common.json else say(f"{format.STATE_MARKS[status.state]}  {chosen.name}")
-    return 0
+    return stop_and_wait(engine.runs, chosen, grace, as_json=common.json)
 
 
 @runs.command

@@ -15,7 +15,7 @@ from engines.runs import Run
 from ftui import format, sweep_table
 from ftui.commands.generate import llm
 from ftui.commands.llm import chosen_dataset
-from ftui.console import Common, finish, follow, note, say, say_json, table
+from ftui.console import Common, finish, follow, note, say, say_json, started, table
 
 sweeps = App(name="sweeps", help="Searches for good training parameters.", help_format="plaintext")
 SweepName = Annotated[str | None, Parameter(help="A sweep's name or run id; default: the newest")]
@@ -50,8 +50,7 @@ def sweep(
     data = chosen_dataset(engine, dataset)
     run = engine_sweeps.start(engine, data, plan, name=name)
     if detach:
-        say_json(run.as_dict()) if common.json else say(f"started {run.id}; watch it: ftui sweeps show {run.name}")
-        return 0
+        return started(run, f"ftui sweeps show {run.name}", as_json=common.json)
     return _watch(engine, run, common)
 
 

@@ -11,7 +11,7 @@ from engines.errors import EXIT_FAILED, EXIT_OK
 from engines.llm import LLMEngine
 from ftui import format, preflight
 from ftui.commands.llm import ConfigFile, RunName, chosen_dataset, llm, merged
-from ftui.console import Common, finish, follow, note, say, say_json, show_log, show_status
+from ftui.console import Common, finish, follow, note, say, say_json, show_log, show_status, started, stop_and_wait
 
 
 @llm.command
@@ -42,8 +42,7 @@ def train(
             note(f"! {warning}")
     run = engine.train(data, config, name=name)
     if detach:
-        say_json(run.as_dict()) if common.json else say(f"started {run.id}; watch it: ftui llm log -f {run.id}")
-        return 0
+        return started(run, f"ftui llm log -f {run.id}", as_json=common.json)
     return watch(engine, run, common)
 
 
@@ -108,10 +107,7 @@ def stop(
     common = common or Common()
     engine = common.engine()
     chosen = engine.training_run(run, active=True)
-    engine.stop(chosen, grace)
-    status = engine.runs.wait(chosen, timeout=grace + 30)
-    say_json(chosen.as_dict()) if common.json else say(f"{format.STATE_MARKS[status.state]}  {chosen.name}")
-    return 0
+    return stop_and_wait(engine.runs, chosen, grace, as_json=common.json)
 
 
 @llm.command

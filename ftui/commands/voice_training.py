@@ -12,7 +12,7 @@ from engines.tts import TTSEngine
 from ftui import format
 from ftui.commands.llm import ConfigFile, RunName, merged
 from ftui.commands.tts import tts
-from ftui.console import Common, finish, follow, note, say, say_json, show_log, show_status
+from ftui.console import Common, finish, follow, note, say, say_json, show_log, show_status, started, stop_and_wait
 
 Flags = Annotated[VoiceConfig | None, Parameter(name="*")]
 Detach = Annotated[bool, Parameter(help="Return at once; the run goes on by itself", negative="")]
@@ -120,8 +120,7 @@ def train(
             note(f"! {warning}")
     run = engine.voice_jobs.train(config, name=name)
     if detach:
-        say_json(run.as_dict()) if common.json else say(f"started {run.id}; watch it: ftui tts log -f {run.id}")
-        return 0
+        return started(run, f"ftui tts log -f {run.id}", as_json=common.json)
     return watch(engine, run, common)
 
 
@@ -156,10 +155,7 @@ def stop(
     common = common or Common()
     engine = common.tts_engine()
     chosen = engine.voice_jobs.training_run(run, active=True)
-    engine.runs.request_stop(chosen, grace)
-    status = engine.runs.wait(chosen, timeout=grace + 30)
-    say_json(chosen.as_dict()) if common.json else say(f"{format.STATE_MARKS[status.state]}  {chosen.name}")
-    return 0
+    return stop_and_wait(engine.runs, chosen, grace, as_json=common.json)
 
 
 @tts.command

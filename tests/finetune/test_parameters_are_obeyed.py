@@ -34,7 +34,8 @@ class Built:
         config = build(TrainConfig, {**START, **values})
         tokenizer = base_model.load_tokenizer(str(model), config.text_template)
         self.tokenizer = tokenizer
-        self.parts = prepared.encode_parts(dataset, tokenizer, config)
+        dialogs = rows.read_parts(dataset, config.eval_share)
+        self.parts = prepared.encode_parts(dialogs, tokenizer, config)
         precision = base_model.choose_precision(config.precision, "cpu")
         family = base_model.family(str(model))
         has_eval = bool(self.parts[1].input_ids)
@@ -42,7 +43,7 @@ class Built:
         quantization = base_model.choose_quantization(config.quantization, "cpu")
         loaded = base_model.load_model(str(model), "cpu", precision, quantization)
         prepared.set_seed(config)
-        prompts = prepared.sample_prompts(config, rows.read_parts(dataset, config.eval_share)[1])
+        prompts = prepared.sample_prompts(config, dialogs[1])
         self.trainer = prepared.build_trainer(loaded, tokenizer, config, family, arguments, self.parts, "data", prompts)
         self.args = self.trainer.args
 

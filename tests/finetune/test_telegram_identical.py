@@ -14,7 +14,7 @@ from telegram_exports import LAYOUTS, OWNER, PEER, account, chat, message, servi
 
 from engines.config import PrepareConfig
 from engines.errors import UserError
-from finetune import helpers, reading
+from finetune import reading, reading_side_by_side
 from finetune.formats.telegram import Export
 from finetune.prepare_dataset import prepare
 
@@ -135,7 +135,7 @@ def test_the_file_is_cut_where_sessions_begin(tmp_path: Path) -> None:
     config = PrepareConfig(processes=7)
     source = write(tmp_path / "result.json", random_export(1))
     builder = reading.DialogBuilder(config, {OWNER}, lambda row: None)
-    parts = helpers.parts_of(Export(source), 7, config, builder)
+    parts = reading_side_by_side.parts_of(Export(source), 7, config, builder)
     assert len(parts) == 7
     size = source.stat().st_size
     assert all(abs((part.end - part.start) - size / 7) < size / 20 for part in parts)
@@ -207,7 +207,7 @@ def test_a_helper_that_dies_fails_the_run_in_words(tmp_path: Path, monkeypatch: 
                 os._exit(9)
             super().end_session()
 
-    monkeypatch.setattr(helpers, "DialogBuilder", Dying)
+    monkeypatch.setattr(reading_side_by_side, "DialogBuilder", Dying)
     source = write(tmp_path / "result.json", random_export(1))
     with pytest.raises(UserError, match="was ended"):
         prepare(str(source), tmp_path / "out.jsonl", PrepareConfig(processes=2))

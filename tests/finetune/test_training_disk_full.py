@@ -52,10 +52,7 @@ def fill(disk: Path) -> Path:
 
 
 def progress_of(run: Run) -> Progress:
-    progress = Progress()
-    for event in LogFile(run.log).poll_all():
-        progress.apply(event)
-    return progress
+    return Progress.of(LogFile(run.log).poll_all())
 
 
 def until_step(run: Run, step: int) -> None:

@@ -41,10 +41,7 @@ def events_of(run: Run, kind: str) -> list[dict[str, Any]]:
 
 
 def progress_of(run: Run) -> Progress:
-    progress = Progress()
-    for event in LogFile(run.log).poll_all():
-        progress.apply(event)
-    return progress
+    return Progress.of(LogFile(run.log).poll_all())
 
 
 def finished(engine: LLMEngine, run: Run, state: str = "done") -> None:

@@ -53,10 +53,7 @@ def config(tiny_base: Path) -> VoiceConfig:
 
 
 def progress_of(run: Run) -> Progress:
-    progress = Progress()
-    for event in LogFile(run.log).poll_all():
-        progress.apply(event)
-    return progress
+    return Progress.of(LogFile(run.log).poll_all())
 
 
 def wait_for_step(run: Run, step: int, seconds: float = 150) -> None:
