@@ -6,7 +6,6 @@ Nothing of it is trained here; finetune/train.py trains it, finetune/preflight.p
 from __future__ import annotations
 
 import importlib.util
-import os
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -55,7 +54,6 @@ def training_arguments(
             f"figures shall be reported to {config.report_to}, but its package is not installed",
             f"Install it in the training environment (pip install {config.report_to}), or set report_to none.",
         )
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.parent / "tensorboard")
     return SFTConfig(
         output_dir=str(folder),
         per_device_train_batch_size=config.batch_size,
@@ -88,7 +86,7 @@ def training_arguments(
         dataloader_pin_memory=device != "cpu",
         remove_unused_columns=False,
         disable_tqdm=True,
-        report_to=["tensorboard", *([config.report_to] if config.report_to != "none" else [])],
+        report_to=config.report_to,
     )
 
 

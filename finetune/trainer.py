@@ -23,6 +23,7 @@ from engines.run_protocol import stop_requested
 from finetune import fast, rows
 from finetune.fast.packs import Row, unpadded
 from finetune.reporter import Reporter, restore_random_state
+from finetune.tensorboard_files import TensorBoardFiles
 
 Loss = Callable[[Any, dict[str, Any], Any], Any]
 
@@ -72,6 +73,7 @@ class Trainer(SFTTrainer):
         self.remove_callback(PrinterCallback)  # the Reporter prints the same figures as events
         self.reporter = reporter
         self.add_callback(reporter)
+        self.add_callback(TensorBoardFiles(Path(arguments.output_dir).parent / "tensorboard"))
         if arguments.activation_checkpointing:  # from the probe on, not only from the first step
             self.model.activation_checkpointing_enable()
 

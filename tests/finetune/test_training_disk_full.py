@@ -83,7 +83,7 @@ def test_the_training_goes_on(small_disk: Path, tmp_path: Path, tiny_model: Path
     until_step(run, 12)
     filler = fill(small_disk)
     time.sleep(FULL_SECONDS)
-    assert not run.status().ended
+    assert not run.status().ended, run.log.read_text()[-3000:]
     filler.unlink()
     if case == "checkpoints":
         until_step(run, progress_of(run).step + 20)
