@@ -31,12 +31,12 @@ test: check $(VOICE)/.tts
 
 # The servers with a real vLLM, in an environment of its own: 3.4 GB and some minutes, once.
 test-serving: $(VENV)/.dev
-	test -e .venv-vllm/.made || { $(BIN)/python -m engines.setup_environment .venv-vllm vllm && touch .venv-vllm/.made; }
+	test -e .venv-vllm/.made || { $(BIN)/python -m engines.setup.setup_environment .venv-vllm vllm && touch .venv-vllm/.made; }
 	FTUI_VLLM=$(CURDIR)/.venv-vllm/bin/python $(BIN)/python -m pytest tests/serving
 
 # Exports with llama.cpp's real converters: 77 MB are fetched once.
 test-export: $(VENV)/.dev
-	test -d .venv-gguf || $(BIN)/python -m engines.gguf_tools .venv-gguf
+	test -d .venv-gguf || $(BIN)/python -m engines.setup.gguf_tools .venv-gguf
 	FTUI_GGUF_TOOLS=$(CURDIR)/.venv-gguf $(BIN)/python -m pytest tests/finetune/test_export_gguf.py
 
 check: $(VENV)/.dev
@@ -74,11 +74,11 @@ $(VENV)/.dev: $(VENV)/.llm
 	$(PIP) -e '.[llm,dev]'
 	touch $@
 
-# Voices need another transformers, so they have an environment of their own (see engines/environments.py).
-$(VOICE)/.tts: $(VOICE)/.made $(WANTED) engines/environments.py
+# Voices need another transformers, so they have an environment of their own (see engines/setup/environments.py).
+$(VOICE)/.tts: $(VOICE)/.made $(WANTED) engines/setup/environments.py
 	@echo "installing the voice environment (2.3 GB the first time, two minutes)"
 	$(VOICE)/bin/python -m pip install --disable-pip-version-check --quiet torch==2.13.0
 	$(VOICE)/bin/python -m pip install --disable-pip-version-check --quiet -e '.[tts,tts-demo]' pytest pytest-timeout pytest-asyncio
 	$(VOICE)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps \
-		$$($(VOICE)/bin/python -c 'from engines.environments import KINDS; print(*KINDS["tts"].bare)')
+		$$($(VOICE)/bin/python -c 'from engines.setup.environments import KINDS; print(*KINDS["tts"].bare)')
 	touch $@

@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 from benchmarks.terminal import Terminal, report
-from engines.events import emit
+from engines.contract.events import emit
+from engines.contract.run_protocol import stop_requested
 from engines.llm import LLMEngine
-from engines.run_protocol import stop_requested
 from engines.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent

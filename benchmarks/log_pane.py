@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 
 from benchmarks.terminal import Terminal, report
-from engines.events import emit
-from engines.follow import LogFile
+from engines.contract.events import emit
 from engines.llm import LLMEngine
-from engines.runs import Run
+from engines.running.follow import LogFile
+from engines.running.runs import Run
 from engines.workspace import Workspace
 from ftui.format import count
 

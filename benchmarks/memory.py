@@ -17,8 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from engines import events
 from engines.config import TrainConfig
+from engines.contract import events
 from engines.llm import LLMEngine
 from engines.workspace import Workspace
 

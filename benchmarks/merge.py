@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from engines.tensor_files import Tensor
+from engines.weights.tensor_files import Tensor
 from finetune.merge_plan import head_of
 
 MOST_BYTES, MOST_TIMES = 1.5e9, 3

@@ -139,7 +139,7 @@ def train_with_trl(model: str, folder: Path, config: TrainConfig, seen: Path | N
     from peft import LoraConfig
     from trl import SFTConfig, SFTTrainer
 
-    from engines.events import emit
+    from engines.contract.events import emit
 
     class Printer(transformers.TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:

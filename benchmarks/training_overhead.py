@@ -32,7 +32,7 @@ from benchmarks.training import (
     sample_rows,
     tokens_of_steps,
 )
-from engines.events import emit
+from engines.contract.events import emit
 from engines.llm import LLMEngine
 from engines.workspace import Workspace
 

@@ -16,9 +16,9 @@ _HOME_OF = {
     "TrainConfig": "engines.config",
     "PrepareConfig": "engines.config",
     "preset": "engines.config",
-    "UserError": "engines.errors",
-    "LogFile": "engines.follow",
-    "Progress": "engines.progress",
+    "UserError": "engines.contract.errors",
+    "LogFile": "engines.running.follow",
+    "Progress": "engines.running.progress",
 }
 __all__ = sorted(_HOME_OF)
 

@@ -12,18 +12,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engines import devices, estimate, fingerprints, history, preflight, statefiles
-from engines.activation import Activation
-from engines.adapters import Adapter, Adapters
+from engines import preflight
 from engines.config import HUB_NAME, PrepareConfig, TrainConfig, build
-from engines.datasets import SUFFIX, Dataset, Datasets
-from engines.environments import Environments
-from engines.errors import UserError
-from engines.models import Models
-from engines.questions import OnProgress, ask_script
-from engines.runs import Run, Runs, RunStatus
-from engines.serving import same_base
-from engines.transcriber import transcriber
+from engines.contract import estimate, fingerprints, statefiles
+from engines.contract.errors import UserError
+from engines.data.datasets import SUFFIX, Dataset, Datasets
+from engines.running import devices, history
+from engines.running.questions import OnProgress, ask_script
+from engines.running.runs import Run, Runs, RunStatus
+from engines.servers.activation import Activation
+from engines.servers.serving import same_base
+from engines.setup.environments import Environments
+from engines.voice.transcriber import transcriber
+from engines.weights.adapters import Adapter, Adapters
+from engines.weights.models import Models
 from engines.workspace import Workspace, check_name, name_from
 
 SAMPLE = Path(__file__).resolve().parent.parent / "finetune" / "sample" / "result.json"

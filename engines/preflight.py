@@ -6,12 +6,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from engines import devices, statefiles
 from engines.config import TrainConfig
 from engines.config.families import family_of, model_type_of
-from engines.datasets import Dataset
-from engines.questions import ask_script
-from engines.runs import Runs
+from engines.contract import statefiles
+from engines.data.datasets import Dataset
+from engines.running import devices
+from engines.running.questions import ask_script
+from engines.running.runs import Runs
 
 # Two trainings with the same values of these take about the same time per token.
 SAME_SHAPE = (

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engines import devices, statefiles
 from engines.config import Config, SampleConfig, TranscribeConfig, build
-from engines.environments import Environments
-from engines.errors import UserError
-from engines.questions import ask_script
-from engines.runs import Run, Runs
-from engines.samples import Samples
-from engines.voice_jobs import VoiceJobs
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.running import devices
+from engines.running.questions import ask_script
+from engines.running.runs import Run, Runs
+from engines.setup.environments import Environments
+from engines.voice.samples import Samples
+from engines.voice.voice_jobs import VoiceJobs
 from engines.workspace import Workspace, is_real_dir
 
 SLOW_ON_CPU = ("large", "medium", "turbo")

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import platformdirs
 
-from engines import statefiles
-from engines.errors import UserError
+from engines.contract import statefiles
+from engines.contract.errors import UserError
 
 NAME = re.compile(r"[\w][\w.+-]{0,99}", re.UNICODE)
 NAME_RULE = "letters, digits, _ . + -, not starting with a dot, at most 100"

@@ -12,7 +12,7 @@ from typing import Any
 
 from engines.config import EMBEDDED_FOLDER
 from engines.config.families import Family, family_of
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune import chat_templates
 
 M_ARENA_MAX = -8  # of glibc's malloc.h

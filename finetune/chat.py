@@ -15,8 +15,8 @@ import json
 import sys
 from pathlib import Path
 
-from engines.events import emit
-from engines.run_protocol import run_script
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script
 from finetune import base_model
 from finetune.model_host import Answer, Loaded, ModelHost
 

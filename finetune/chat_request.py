@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune.model_host import ModelHost
 from finetune.rows import Message
 

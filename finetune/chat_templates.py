@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 
 PLACES = re.compile(r"\{(system|user|assistant)\}")
 _PROBE = [

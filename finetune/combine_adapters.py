@@ -14,12 +14,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from engines import adapter_check, statefiles
 from engines.config import CombineConfig, load
-from engines.errors import UserError
-from engines.events import emit
-from engines.fingerprints import ADAPTER_FILES
-from engines.run_protocol import run_script, write_result
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.fingerprints import ADAPTER_FILES
+from engines.contract.run_protocol import run_script, write_result
+from engines.weights import adapter_check
 from finetune.base_model import configuration, family
 from finetune.merge_plan import refuse_unsupported
 

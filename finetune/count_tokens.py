@@ -15,9 +15,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from engines import statefiles
-from engines.events import emit
-from engines.run_protocol import run_script, write_result
+from engines.contract import statefiles
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script, write_result
 from finetune import base_model, chat_templates, rows
 from finetune.row_file import Progress
 from finetune.show_tokens import histogram, what_is_asked

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engines.errors import UserError
-from engines.events import emit
-from engines.run_protocol import run_script, stop_requested, write_result
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script, stop_requested, write_result
 
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
 UNWANTED = ["original/*", "onnx/*", "openvino/*", "consolidated*"]  # the same weights once more

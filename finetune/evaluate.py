@@ -7,7 +7,7 @@ The base model is loaded once; adapters are switched on and off on it. On each s
 part of the dataset, the general set, others): perplexity and token accuracy of the learned tokens;
 BLEU, chrF and ROUGE of generated answers; for rows with labels accuracy and macro-F1 of the
 likeliest label. Every figure with a confidence interval, and of every adapter the change against
-the base. The report goes to report.json and report.md in the run's folder (engines/figures.py).
+the base. The report goes to report.json and report.md in the run's folder (engines/quality/figures.py).
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from engines import gate, statefiles
 from engines.config import EvaluateConfig, load
-from engines.errors import UserError
-from engines.events import emit
-from engines.figures import BASE, Report
-from engines.run_protocol import run_dir, run_script, write_result
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_dir, run_script, write_result
+from engines.quality import gate
+from engines.quality.figures import BASE, Report
 from finetune import base_model, evaluation_report, evaluation_sets, greedy, intervals, lm_eval_tasks, rows, scoring
 from finetune.evaluation_sets import EvaluationSet
 from finetune.scoring import Stopped

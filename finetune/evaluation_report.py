@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from engines import gate
-from engines.figures import BASE, GENERAL, HELD_OUT, Report, figure_of, verdict
+from engines.quality import gate
+from engines.quality.figures import BASE, GENERAL, HELD_OUT, Report, figure_of, verdict
 
 TITLES = {HELD_OUT: "Held-out part", GENERAL: "General set (forgetting)"}
 MARKS = {"better": "better", "worse": "**worse**", "unclear": "no clear change"}

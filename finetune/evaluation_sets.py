@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engines.errors import UserError
-from engines.events import emit
-from engines.figures import GENERAL, HELD_OUT
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.quality.figures import GENERAL, HELD_OUT
 from finetune import rows
 from finetune.rows import Dialog, Message
 

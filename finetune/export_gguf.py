@@ -2,7 +2,8 @@
 
     python -m finetune.export_gguf BASE_FOLDER ADAPTER_FOLDER OUTPUT_FOLDER --tools FOLDER [--config export.json]
 
---tools: llama.cpp's converters, see engines/gguf_tools.py. The merged model is written beside the output for a while.
+--tools: llama.cpp's converters, see engines/setup/gguf_tools.py. The merged model is written beside the output
+for a while.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from engines import statefiles
 from engines.config import EMBEDDED_FOLDER, ExportConfig, MergeConfig, load
-from engines.errors import UserError
-from engines.events import emit
-from engines.run_protocol import run_script, write_result
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script, write_result
 from finetune import merge_adapter, merge_check, ollama
 from finetune.base_model import load_tokenizer
 from finetune.scoring import Stopped

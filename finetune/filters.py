@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Protocol
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune.dialogs import Row
 from finetune.tokens import estimate_row_tokens
 

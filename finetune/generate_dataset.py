@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from engines.config import GenerateConfig, load
-from engines.errors import UserError
-from engines.events import emit
-from engines.run_protocol import run_script
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script
 from finetune.dialogs import Row, Turn
 from finetune.plain_text import harmless
 from finetune.prepare_dataset import check_output, run_job

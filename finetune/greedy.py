@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from engines.run_protocol import stop_requested
+from engines.contract.run_protocol import stop_requested
 from finetune.generate import end_tokens
 from finetune.rows import Message
 from finetune.scoring import Stopped

@@ -13,10 +13,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from engines import statefiles
-from engines.errors import UserError
-from engines.events import emit
-from engines.run_protocol import stop_requested
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import stop_requested
 from finetune.formats.telegram import Export
 from finetune.formats.telegram_message import Chat, Message
 from finetune.row_file import Stopped

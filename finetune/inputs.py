@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from engines import statefiles
 from engines.config import HUB_NAME
-from engines.errors import UserError
-from engines.events import emit
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
 from finetune.formats.table import PARQUET_MARK
 
 ZIP_MARK = b"PK\x03\x04"

@@ -15,9 +15,9 @@ from collections import Counter
 from pathlib import Path
 from typing import IO, Any
 
-from engines import statefiles
 from engines.config import PrepareConfig
-from engines.run_protocol import run_script
+from engines.contract import statefiles
+from engines.contract.run_protocol import run_script
 from finetune import inputs
 from finetune.dialogs import Row
 from finetune.formats.table import PARQUET_MARK, parquet_records, parquet_rows

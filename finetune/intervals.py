@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.figures import BASE
+from engines.quality.figures import BASE
 
 BLOCK = 64  # resamples at once
 LARGEST_LOSS = 700.0  # exp of more is no float

@@ -7,10 +7,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from engines.config import EvaluateConfig
-from engines.errors import UserError
-from engines.events import emit
-from engines.figures import BASE, TASK_PREFIX
-from engines.run_protocol import stop_requested
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import stop_requested
+from engines.quality.figures import BASE, TASK_PREFIX
 from finetune.scoring import Stopped
 
 if TYPE_CHECKING:

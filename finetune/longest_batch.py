@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune.fast.packs import unpadded
 from finetune.gauges import peak_memory
 from finetune.reporter import random_state, restore_random_state

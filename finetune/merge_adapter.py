@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engines import fingerprints, statefiles
 from engines.config import EMBEDDED_FOLDER, MergeConfig, load
-from engines.errors import UserError
-from engines.events import emit
-from engines.fingerprints import ADAPTER_FILES
-from engines.run_protocol import run_script, stop_requested, write_result
-from engines.tensor_files import BYTES, Tensor
+from engines.contract import fingerprints, statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.fingerprints import ADAPTER_FILES
+from engines.contract.run_protocol import run_script, stop_requested, write_result
+from engines.weights.tensor_files import BYTES, Tensor
 from finetune.merge_plan import INDEX, LowRank, Plan, Whole, head_of, make_plan
 from finetune.scoring import Stopped
 

@@ -7,9 +7,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from engines import devices, tensor_files
-from engines.errors import UserError
-from engines.events import emit
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.running import devices
+from engines.weights import tensor_files
 from finetune import evaluation_sets
 from finetune.base_model import load_model, load_tokenizer
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engines import adapter_check, statefiles, tensor_files
-from engines.errors import UserError
-from engines.fingerprints import ADAPTER_FILES
-from engines.tensor_files import Tensor
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.contract.fingerprints import ADAPTER_FILES
+from engines.weights import adapter_check, tensor_files
+from engines.weights.tensor_files import Tensor
 
 HEAD, EMBEDDINGS = "lm_head", "model.embed_tokens"
 INDEX = "model.safetensors.index.json"

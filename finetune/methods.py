@@ -11,7 +11,7 @@ from typing import Any
 
 from engines.config import TrainConfig
 from engines.config.families import Family
-from engines.errors import UserError
+from engines.contract.errors import UserError
 
 OPTIMIZERS = {
     "adamw": "adamw_torch",

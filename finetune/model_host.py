@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engines import adapter_check
-from engines.errors import UserError
+from engines.contract.errors import UserError
+from engines.weights import adapter_check
 from finetune.generate import end_tokens
 from finetune.rows import Message
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from engines.config import TrainConfig, load
 from engines.config.families import family_of
-from engines.errors import UserError
-from engines.estimate import check_steps, optimizer_steps
-from engines.events import emit
-from engines.run_protocol import run_script, write_result
+from engines.contract.errors import UserError
+from engines.contract.estimate import check_steps, optimizer_steps
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script, write_result
 from finetune import base_model, gauges, rows, saving, show_tokens
 from finetune.prepared import encode_parts
 

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from engines.config import PrepareConfig, load
-from engines.errors import UserError
-from engines.events import emit
-from engines.run_protocol import run_script, write_result
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script, write_result
 from finetune import inputs, split_files
 from finetune.publish import publish, report_path
 from finetune.reading import Reading

@@ -11,12 +11,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from engines import fingerprints, statefiles
 from engines.config import TrainConfig
 from engines.config.families import Family
-from engines.errors import UserError
-from engines.estimate import check_steps, optimizer_steps
-from engines.events import emit
+from engines.contract import fingerprints, statefiles
+from engines.contract.errors import UserError
+from engines.contract.estimate import check_steps, optimizer_steps
+from engines.contract.events import emit
 from finetune import base_model, methods, rows, saving
 from finetune.gauges import Gauges
 from finetune.watch import Watch

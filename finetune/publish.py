@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from engines import statefiles
+from engines.contract import statefiles
 from finetune.row_file import RowFile
 from finetune.split_files import part_paths
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from engines.config import PrepareConfig
-from engines.errors import UserError
-from engines.events import emit
+from engines.contract.errors import UserError
+from engines.contract.events import emit
 from finetune.dialogs import GROUP_CHATS, DialogBuilder
 from finetune.formats import CHATS, ROW_FORMATS, Detected, detect
 from finetune.formats.chat_export import ChatExport

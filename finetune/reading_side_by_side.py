@@ -15,9 +15,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from engines import statefiles
 from engines.config import PrepareConfig
-from engines.errors import UserError
+from engines.contract import statefiles
+from engines.contract.errors import UserError
 from finetune.dialogs import DialogBuilder
 from finetune.formats.telegram import Export
 from finetune.formats.telegram_cuts import Begins, cut

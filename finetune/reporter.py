@@ -14,8 +14,8 @@ import numpy
 import torch
 from transformers import TrainerCallback
 
-from engines.events import emit
-from engines.run_protocol import stop_requested
+from engines.contract.events import emit
+from engines.contract.run_protocol import stop_requested
 from finetune.gauges import Gauges
 from finetune.watch import Watch, evaluations_without_gain
 

@@ -10,9 +10,9 @@ from types import TracebackType
 
 import msgspec
 
-from engines import statefiles
-from engines.events import emit
-from engines.run_protocol import stop_requested
+from engines.contract import statefiles
+from engines.contract.events import emit
+from engines.contract.run_protocol import stop_requested
 from finetune.dialogs import Row
 
 SECONDS_BETWEEN_EVENTS = 0.2

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune import chat_templates
 from finetune.split_files import held_out, part_paths
 

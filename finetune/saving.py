@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engines import checkpoints, statefiles
-from engines.errors import UserError
-from engines.events import emit
-from engines.run_protocol import stop_requested
+from engines.contract import checkpoints, statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import stop_requested
 
 # Bytes a trained parameter takes in a checkpoint: its value and two moments of the optimizer, in fp32.
 CHECKPOINT_BYTES = 12

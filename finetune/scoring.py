@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.run_protocol import stop_requested
+from engines.contract.run_protocol import stop_requested
 from finetune import rows
 
 LOGITS_BYTES = 256 << 20  # of one batch, as float32

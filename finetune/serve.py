@@ -28,9 +28,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from engines.errors import UserError
-from engines.events import emit
-from engines.run_protocol import run_script, stop_requested, write_result
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script, stop_requested, write_result
 from finetune import base_model
 from finetune.chat_request import Refused, read_request
 from finetune.model_host import Answer, Loaded, ModelHost

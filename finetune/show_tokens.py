@@ -13,8 +13,8 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
-from engines.events import emit
-from engines.run_protocol import run_script, write_result
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script, write_result
 from finetune import base_model, rows
 
 COUNTED = 2000  # rows whose lengths are measured

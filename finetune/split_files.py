@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from engines import statefiles
-from engines.errors import UserError
+from engines.contract import statefiles
+from engines.contract.errors import UserError
 
 Made = list[tuple[Path, Path]]  # temporary file, place
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from transformers.integrations import TensorBoardCallback
 
-from engines import checkpoints
-from engines.events import emit
+from engines.contract import checkpoints
+from engines.contract.events import emit
 
 RETRY_SECONDS = 30.0  # each try leaves a file behind
 

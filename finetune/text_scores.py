@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune.intervals import Scores, Sums
 
 ROUGE = {"rouge1": "rouge_1", "rouge2": "rouge_2", "rougeL": "rouge_l"}

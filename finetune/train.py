@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engines import checkpoints, fingerprints
 from engines.config import TrainConfig, load
-from engines.events import emit
-from engines.run_protocol import run_script, write_result
+from engines.contract import checkpoints, fingerprints
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script, write_result
 from finetune import gauges, saving
 from finetune.prepared import Prepared, prepare
 from finetune.watch import evaluations_without_gain

@@ -16,10 +16,10 @@ from transformers import PrinterCallback
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from engines import checkpoints
-from engines.errors import UserError
-from engines.events import emit
-from engines.run_protocol import stop_requested
+from engines.contract import checkpoints
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import stop_requested
 from finetune import fast, rows
 from finetune.fast.packs import Row, unpadded
 from finetune.reporter import Reporter, restore_random_state

@@ -13,8 +13,8 @@ import argparse
 import stat
 from pathlib import Path
 
-from engines.errors import UserError
-from engines.run_protocol import run_script, write_result
+from engines.contract.errors import UserError
+from engines.contract.run_protocol import run_script, write_result
 from finetune.formats import detect
 from finetune.formats.owner import find_owner
 from finetune.formats.telegram import Export

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from engines.adapters import Adapter
-from engines.errors import UserError
+from engines.contract.errors import UserError
+from engines.weights.adapters import Adapter
 from ftui import format
 
 MARK = ""  # the heading of the first column: ● active, ✗ incomplete

@@ -26,7 +26,7 @@ from textual.reactive import reactive
 from textual.screen import Screen
 from textual.worker import get_current_worker
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from engines.workspace import Workspace
 from ftui import actions, settings
 from ftui.ascii import AsciiFilter, wanted
@@ -143,7 +143,7 @@ class FtuiApp(App[None]):
         self.call_after_refresh(_leave_out_of_collections)
 
     def _find_device(self) -> str:
-        from engines import devices
+        from engines.running import devices
 
         gpus = devices.gpus()
         return gpus[0].name if gpus else f"CPU, {devices.cores()} cores"

@@ -1,7 +1,7 @@
 """The command line: a face equal to the app, on the same engine calls.
 
 Commands live in ftui/commands/, one file per group. Parameters of jobs come as flags
-generated from the models in engines/config/. Exit codes: see engines/errors.py.
+generated from the models in engines/config/. Exit codes: see engines/contract/errors.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
 from engines.config import explain
-from engines.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UserError
+from engines.contract.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UserError
 from ftui.console import show_error
 
 HELP = """Turn your own chats into a language-model adapter and recordings into a voice, on your own machine.

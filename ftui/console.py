@@ -16,11 +16,11 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from engines.errors import EXIT_CODES, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, UserError
-from engines.follow import LogFile
+from engines.contract.errors import EXIT_CODES, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, UserError
 from engines.llm import LLMEngine
-from engines.progress import Progress
-from engines.runs import Run, Runs, RunStatus
+from engines.running.follow import LogFile
+from engines.running.progress import Progress
+from engines.running.runs import Run, Runs, RunStatus
 from engines.tts import TTSEngine
 from engines.workspace import Workspace
 from ftui import format

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from engines import gate
-from engines.figures import BASE, GENERAL, HELD_OUT, Figure, Report, figure_of, verdict
+from engines.quality import gate
+from engines.quality.figures import BASE, GENERAL, HELD_OUT, Figure, Report, figure_of, verdict
 from ftui.clean import clean_line
 
 Line = tuple[str, str]  # what it is, text

@@ -12,9 +12,9 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from engines.follow import LogFile
-from engines.progress import Progress
-from engines.runs import Run, RunStatus
+from engines.running.follow import LogFile
+from engines.running.progress import Progress
+from engines.running.runs import Run, RunStatus
 
 LOG_SECONDS = 0.25
 FIGURES_SECONDS = 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 
-from engines import statefiles
+from engines.contract import statefiles
 from engines.workspace import Workspace
 
 

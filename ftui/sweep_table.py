@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from engines.sweep_space import Choice, Plan, Range
-from engines.sweeps import SweepState
-from engines.trials import Trial
+from engines.tuning.sweep_space import Choice, Plan, Range
+from engines.tuning.sweeps import SweepState
+from engines.tuning.trials import Trial
 from ftui import format
 
 AXIS_WIDTH = 9

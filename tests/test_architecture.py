@@ -29,17 +29,17 @@ def test_the_command_line_does_not_import_textual() -> None:
 def test_the_engines_import_nothing_of_ours_but_themselves() -> None:
     loaded = imported_by(
         "engines.llm",
-        "engines.sweeps",
-        "engines.evaluation",
-        "engines.setup_environment",
-        "engines.follow",
-        "engines.progress",
+        "engines.tuning.sweeps",
+        "engines.quality.evaluation",
+        "engines.setup.setup_environment",
+        "engines.running.follow",
+        "engines.running.progress",
     )
     assert not loaded & (HEAVY | {"ftui", "finetune", "tts", "textual"})
 
 
 def test_the_supervisor_needs_no_site_packages() -> None:
-    loaded = imported_by("engines.supervisor", flags=("-S",))
+    loaded = imported_by("engines.running.supervisor", flags=("-S",))
     assert not loaded & {"pydantic", "platformdirs", "msgspec"}
 
 

@@ -25,7 +25,7 @@ from engines.config import (
     TranscribeConfig,
     VoiceConfig,
 )
-from engines.errors import EXIT_CODES
+from engines.contract.errors import EXIT_CODES
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = "# Parameters\n\nMade from the models in `engines/config/`; a flag is the name with dashes.\n"

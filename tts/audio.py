@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 
 SAMPLE_RATE = 24_000
 BLOCK_SECONDS = 10

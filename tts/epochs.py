@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engines import checkpoints, statefiles
 from engines.config import VoiceConfig
-from engines.errors import UserError
-from engines.events import emit
-from engines.run_protocol import stop_requested
+from engines.contract import checkpoints, statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import stop_requested
 from tts import export_voice, layout, listening, loss, speaking
 from tts.voice_data import VoiceData
 

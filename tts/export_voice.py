@@ -13,8 +13,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from engines import statefiles
-from engines.errors import UserError
+from engines.contract import statefiles
+from engines.contract.errors import UserError
 from tts.qwen import VOICE_ROW
 
 CODEC_EMBEDDING = "talker.model.codec_embedding.weight"

@@ -24,12 +24,12 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from engines import statefiles
 from engines.config import SampleConfig, load
-from engines.errors import UserError
-from engines.events import emit
-from engines.run_protocol import run_script, stop_requested, write_result
-from engines.sample_registry import Entry, SampleRegistry
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script, stop_requested, write_result
+from engines.voice.sample_registry import Entry, SampleRegistry
 from tts.one_recording import Taken, sha256_of, take
 from tts.recordings import Source, sources
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.errors import UserError
-from engines.events import emit
+from engines.contract.errors import UserError
+from engines.contract.events import emit
 from tts.qwen import SAMPLE_RATE
 from tts.speaking import Spoken
 from tts.whisper import RATE, Whisper
@@ -140,7 +140,7 @@ def best(epochs: list[dict[str, Any]]) -> int | None:
 
 def save_spoken(folder: Path, spoken: list[Spoken]) -> list[str]:
     """Write sentence-1.wav … into `folder`. Returns the file names."""
-    from engines import statefiles
+    from engines.contract import statefiles
     from tts import audio
 
     statefiles.make_private_dir(folder)

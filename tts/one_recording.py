@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engines.config import SampleConfig
-from engines.errors import UserError
-from engines.sample_registry import Entry
+from engines.contract.errors import UserError
+from engines.voice.sample_registry import Entry
 from tts import checks, speech
 from tts.audio import Recording, write
 from tts.recordings import Source

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines import fingerprints, statefiles
 from engines.config import VoiceConfig, load
-from engines.errors import UserError
-from engines.events import emit
-from engines.run_protocol import run_script, stop_requested, write_result
+from engines.contract import fingerprints, statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script, stop_requested, write_result
 from tts import audio, codes, qwen
 
 BEST_REFERENCE_SECONDS = (4.0, 12.0)

@@ -15,10 +15,10 @@ import types
 from pathlib import Path
 from typing import Any
 
-from engines import statefiles
 from engines.config.voice import TINY_FOLDER
-from engines.errors import UserError
-from engines.events import emit
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
 from tts.audio import SAMPLE_RATE
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

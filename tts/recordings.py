@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from engines import statefiles
-from engines.errors import UserError
-from engines.sample_registry import AUDIO
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.voice.sample_registry import AUDIO
 
 MANY = 100_000
 BLOCK = 1 << 20

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines import fingerprints, statefiles
 from engines.config import VoiceConfig, load
-from engines.errors import UserError
-from engines.events import emit
-from engines.run_protocol import run_script, stop_requested, write_result
-from engines.voice_estimate import steps_per_epoch
+from engines.contract import fingerprints, statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script, stop_requested, write_result
+from engines.voice.voice_estimate import steps_per_epoch
 from tts import audio, epochs, layout, listening, qwen, trainable, training_state, voice_data
 from tts.loss import batch_loss
 

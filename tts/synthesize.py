@@ -12,10 +12,10 @@ import argparse
 import os
 from pathlib import Path
 
-from engines import statefiles
-from engines.errors import UserError
-from engines.events import emit
-from engines.run_protocol import run_script, stop_requested, write_result
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script, stop_requested, write_result
 from tts import qwen, speaking
 
 PAUSE_SECONDS = 0.25  # between sentences

@@ -16,10 +16,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from engines import statefiles
-from engines.errors import UserError
-from engines.events import emit
-from engines.run_protocol import run_script, write_result
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script, write_result
 from tts import qwen
 
 WIDTHS = {"1.7B": (64, 64, "1b7"), "0.6B": (48, 96, "0b6")}  # talker, text, the name in the config

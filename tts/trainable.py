@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from engines.config import VoiceConfig
-from engines.errors import UserError
+from engines.contract.errors import UserError
 
 # The linear layers of the talker and of the code predictor inside it; their names end a parameter's module path.
 LORA_TARGETS = r"talker\.(code_predictor\.)?model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"

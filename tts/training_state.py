@@ -9,9 +9,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from engines import checkpoints, statefiles
-from engines.errors import UserError
-from engines.events import emit
+from engines.contract import checkpoints, statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
 
 KEPT = 2  # at least two: while one is written the one before must stand
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from engines.config import TranscribeConfig, load
-from engines.errors import UserError
-from engines.events import emit
-from engines.run_protocol import run_script, stop_requested, write_result
-from engines.sample_registry import Entry, SampleRegistry
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script, stop_requested, write_result
+from engines.voice.sample_registry import Entry, SampleRegistry
 from tts.audio import Recording
 from tts.whisper import RATE, Heard, Whisper
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import soxr
 
-from engines import statefiles
 from engines.config import TranscribeConfig, load
-from engines.errors import UserError
-from engines.events import emit
-from engines.run_protocol import run_script, stop_requested
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_script, stop_requested
 from tts import speech
 from tts.audio import SAMPLE_RATE, Recording, Samples
 from tts.whisper import RATE, Whisper

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines import fingerprints, statefiles
-from engines.errors import UserError
+from engines.contract import fingerprints, statefiles
+from engines.contract.errors import UserError
 from tts import audio, layout
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 
 RATE = 16_000
 FRAMES_PER_SECOND = 100  # of the spectrogram

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from engines import gate
 from engines.config.job import JobConfig, unit
+from engines.quality import gate
 
 
 class EvaluateConfig(JobConfig):

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 
 
 class JobConfig(BaseModel):

@@ -1,4 +1,4 @@
-"""The parameters of a sweep; what is tried, the search space, is in engines/sweep_space.py."""
+"""The parameters of a sweep; what is tried, the search space, is in engines/tuning/sweep_space.py."""
 
 from __future__ import annotations
 

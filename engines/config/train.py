@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from engines.config.job import JobConfig, unit
-from engines.errors import UserError
+from engines.contract.errors import UserError
 
 EMBEDDED_MODEL = "embedded"
 EMBEDDED_FOLDER = "smollm2-135m-instruct"  # finetune/embedded_model.py makes it when it is missing

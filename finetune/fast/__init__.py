@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from engines.events import emit
+from engines.contract.events import emit
 from finetune.fast import attention, probe
 from finetune.fast.dropout import other_dropouts, seed_dropouts
 from finetune.fast.linear import pack_frozen

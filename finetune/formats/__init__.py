@@ -10,7 +10,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune.formats import (
     alpaca,
     chatgpt,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import string
 from typing import Any
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune.formats.dialog import BadRow, Dialog, Turn, describe
 from finetune.formats.records import RowFormat
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune.formats.chat_export import ChatExport
 from finetune.formats.telegram_message import Message
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 
 PARQUET_MARK = b"PAR1"
 DELIMITERS = ",;\t|"

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 import msgspec
 from msgspec import UNSET
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune.formats.json_stream import DamagedJson, JsonStream
 from finetune.formats.telegram_message import (
     UNDECODABLE,

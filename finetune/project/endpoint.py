@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from engines import statefiles
 from engines.config import GenerateConfig
-from engines.errors import UserError
+from engines.contract import statefiles
+from engines.contract.errors import UserError
 from finetune.plain_text import harmless
 from finetune.project.loose_json import repaired
 

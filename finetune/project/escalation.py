@@ -24,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune.project.context import Context
 from finetune.project.files import ProjectFile
 from finetune.project.pair import ASSISTANT, USER, Pair

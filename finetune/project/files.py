@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune.plain_text import harmless
 
 MAX_FILES = 200_000

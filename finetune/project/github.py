@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from engines.errors import UserError
-from engines.processes import RUN_MARK
+from engines.contract.errors import UserError
+from engines.running.processes import RUN_MARK
 from finetune.plain_text import harmless
 from finetune.project import code, docs
 from finetune.project.context import Context

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from engines.activation import Outcome
-from engines.adapter_transfer import export_adapter, import_adapter
-from engines.errors import EXIT_FAILED, UserError
+from engines.contract.errors import EXIT_FAILED, UserError
+from engines.servers.activation import Outcome
+from engines.weights.adapter_transfer import export_adapter, import_adapter
 from ftui import adapter_table
 from ftui.console import Common, say, say_json, table
 

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from engines.chat import ChatOptions, open_model
-from engines.conversation import BAD, GOOD, Conversation
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
+from engines.servers.chat import ChatOptions, open_model
+from engines.servers.conversation import BAD, GOOD, Conversation
 from ftui.clean import clean
 from ftui.commands.sweeps import llm
 from ftui.console import Common, note, say, say_json

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from engines import dataset_files
 from engines.config import PrepareConfig, TrainConfig, preset
+from engines.data import dataset_files
 from ftui import format
 from ftui.commands.llm import ConfigFile, chosen_dataset, merged, report_dataset
 from ftui.console import Common, counting, say, say_json, table

@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engines import evaluation
-from engines.adapters import Adapter
 from engines.config import EMBEDDED_MODEL, EvaluateConfig, PrepareConfig, ServeConfig, preset
-from engines.errors import UserError
-from engines.figures import BASE, HELD_OUT, set_named
+from engines.contract.errors import UserError
 from engines.llm import SAMPLE, LLMEngine
-from engines.runs import Run
-from engines.serving import Server
+from engines.quality import evaluation
+from engines.quality.figures import BASE, HELD_OUT, set_named
+from engines.running.runs import Run
+from engines.servers.serving import Server
+from engines.weights.adapters import Adapter
 from engines.workspace import Workspace
 from ftui import format
 from ftui.commands.llm import report_dataset, report_evaluation

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from engines.config import CombineConfig, ExportConfig, MergeConfig
-from engines.exporting import export_gguf
-from engines.merging import combine as start_combine
-from engines.merging import merge as start_merge
+from engines.weights.exporting import export_gguf
+from engines.weights.merging import combine as start_combine
+from engines.weights.merging import merge as start_merge
 from ftui import format
 from ftui.commands.chat import llm
 from ftui.commands.llm import ConfigFile, chosen_adapter, merged

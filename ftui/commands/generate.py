@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from engines.config import GenerateConfig, build
-from engines.generate import generate as start
+from engines.data.generate import generate as start
 from ftui import format
 from ftui.commands.llm import ConfigFile, merged
 from ftui.commands.train import llm

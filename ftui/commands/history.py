@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from engines import history
 from engines.config import TrainConfig
-from engines.errors import EXIT_OK
-from engines.runs import Run
+from engines.contract.errors import EXIT_OK
+from engines.running import history
+from engines.running.runs import Run
 from ftui import format
 from ftui.commands.runs import runs
 from ftui.commands.train import watch

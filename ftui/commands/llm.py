@@ -8,10 +8,10 @@ from typing import Annotated, Any, TypeVar
 
 from cyclopts import App, Parameter
 
-from engines import evaluation
 from engines.config import EvaluateConfig, JobConfig, PrepareConfig, build
-from engines.errors import EXIT_FAILED, EXIT_OK, UserError
+from engines.contract.errors import EXIT_FAILED, EXIT_OK, UserError
 from engines.llm import LLMEngine
+from engines.quality import evaluation
 from ftui import evaluation_lines, format
 from ftui.console import Common, finish, follow, say, say_json
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from engines import gguf_tools
-from engines.environments import KINDS
-from engines.errors import EXIT_NOT_READY, UserError
+from engines.contract.errors import EXIT_NOT_READY, UserError
 from engines.llm import LLMEngine
+from engines.setup import gguf_tools
+from engines.setup.environments import KINDS
 from ftui import format
 from ftui.console import Common, finish, follow, note, say, say_json
 

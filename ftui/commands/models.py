@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from engines.errors import EXIT_OK
+from engines.contract.errors import EXIT_OK
 from ftui import format
 from ftui.console import Common, finish, follow, say, say_json, table
 

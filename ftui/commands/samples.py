@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from engines.config import SampleConfig
-from engines.playback import Player
-from engines.samples import RECOMMENDED_SECONDS, Sample, Totals
-from engines.transcript_files import read as read_texts
+from engines.voice.playback import Player
+from engines.voice.samples import RECOMMENDED_SECONDS, Sample, Totals
+from engines.voice.transcript_files import read as read_texts
 from ftui import format
 from ftui.commands.llm import ConfigFile, merged
 from ftui.console import Common, finish, follow, say, say_json, table

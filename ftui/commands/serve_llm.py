@@ -8,10 +8,10 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from engines.config import ServeConfig
-from engines.errors import EXIT_NOT_READY
+from engines.contract.errors import EXIT_NOT_READY
 from engines.llm import LLMEngine
-from engines.runs import Run
-from engines.serving import ServerState
+from engines.running.runs import Run
+from engines.servers.serving import ServerState
 from ftui import format
 from ftui.commands.llm import ConfigFile, merged
 from ftui.console import Common, note, say, say_json, show_log, table

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from engines import sweep_space
-from engines import sweeps as engine_sweeps
 from engines.config import SweepConfig
 from engines.llm import LLMEngine
-from engines.runs import Run
+from engines.running.runs import Run
+from engines.tuning import sweep_space
+from engines.tuning import sweeps as engine_sweeps
 from ftui import format, sweep_table
 from ftui.commands.generate import llm
 from ftui.commands.llm import chosen_dataset

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from engines.config import TrainConfig, preset
-from engines.errors import EXIT_FAILED, EXIT_OK
+from engines.contract.errors import EXIT_FAILED, EXIT_OK
 from engines.llm import LLMEngine
 from ftui import format, preflight
 from ftui.commands.llm import ConfigFile, RunName, chosen_dataset, llm, merged

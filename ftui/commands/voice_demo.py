@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from engines import voice_demo
-from engines.errors import UserError
+from engines.contract.errors import UserError
+from engines.voice import voice_demo
 from ftui import format
 from ftui.commands.tts import tts
 from ftui.commands.voices import epoch_lines

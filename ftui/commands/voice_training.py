@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from engines.config import VoiceConfig
-from engines.runs import Run
+from engines.running.runs import Run
 from engines.tts import TTSEngine
 from ftui import format
 from ftui.commands.llm import ConfigFile, RunName, merged

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from engines.config import VoiceConfig
-from engines.errors import EXIT_STOPPED, UserError
-from engines.voice_files import Voice
-from engines.voice_jobs import DEFAULT_PORT
+from engines.contract.errors import EXIT_STOPPED, UserError
+from engines.voice.voice_files import Voice
+from engines.voice.voice_jobs import DEFAULT_PORT
 from ftui import format
 from ftui.commands import voice_training  # noqa: F401 (its commands belong to `ftui tts` too)
 from ftui.commands.tts import tts

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
-from engines.adapters import Adapter
-from engines.errors import UserError
+from engines.contract.errors import UserError
+from engines.weights.adapters import Adapter
 from engines.workspace import check_name
 from ftui.adapter_table import card
 from ftui.clean import clean, clean_line
@@ -18,7 +18,7 @@ from ftui.screens.ask_text import AskText
 from ftui.screens.dialog import Question
 
 if TYPE_CHECKING:
-    from engines.serving import ServerState
+    from engines.servers.serving import ServerState
     from ftui.screens.llm import LLMScreen
     from ftui.screens.llm_jobs import Jobs
 
@@ -109,7 +109,7 @@ class AdapterJobs:
     # --- in and out ---
 
     def do_export(self) -> None:
-        from engines.adapter_transfer import export_adapter
+        from engines.weights.adapter_transfer import export_adapter
 
         if self.adapter is None:
             return
@@ -134,7 +134,7 @@ class AdapterJobs:
 
     def _take_in(self, path: Path, base_model: str | None) -> None:
         """Import; where the base model is not known here, ask for it."""
-        from engines.adapter_transfer import import_adapter
+        from engines.weights.adapter_transfer import import_adapter
 
         engine = self.jobs.engine
 

@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from ftui.clean import clean
 from ftui.screens.dialog import Dialog
 

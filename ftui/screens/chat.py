@@ -13,15 +13,15 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 from textual.worker import Worker, WorkerState
 
-from engines.adapters import Adapter
-from engines.errors import UserError
+from engines.contract.errors import UserError
+from engines.weights.adapters import Adapter
 from engines.workspace import check_name
 from ftui.clean import clean, clean_line
 from ftui.screens.ask_text import AskText
 
 if TYPE_CHECKING:
-    from engines.chat import Model
-    from engines.conversation import Conversation
+    from engines.servers.chat import Model
+    from engines.servers.conversation import Conversation
     from ftui.app import FtuiApp
 
 REDRAW_SECONDS = 0.1
@@ -95,7 +95,7 @@ class ChatScreen(ModalScreen[None]):
         self.ftui.in_background("chat", self._open, self._opened, self._cannot)
 
     def _open(self) -> Model:
-        from engines.chat import open_model
+        from engines.servers.chat import open_model
 
         engine = self.ftui.engine
         assert engine is not None
@@ -108,8 +108,8 @@ class ChatScreen(ModalScreen[None]):
         return model
 
     def _opened(self, model: Model) -> None:
-        from engines.chat import ChatOptions
-        from engines.conversation import Conversation
+        from engines.servers.chat import ChatOptions
+        from engines.servers.conversation import Conversation
 
         if not self.is_attached:
             model.close()

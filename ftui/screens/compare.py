@@ -16,7 +16,7 @@ CELL = 22
 
 
 def draw(found: dict[str, Any]) -> Content:
-    """What `engines.history.compare` tells."""
+    """What `engines.running.history.compare` tells."""
     names = [clean_line(name) for name in found["names"]]
     lines = [_row("", names, "bold"), _row("state", found["states"])]
     lines += [_row(name, map(_cell, values)) for name, values in found["parameters"].items()]

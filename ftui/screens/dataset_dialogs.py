@@ -15,8 +15,8 @@ from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from engines.dataset_files import FORMATS
-from engines.errors import UserError
+from engines.contract.errors import UserError
+from engines.data.dataset_files import FORMATS
 from engines.workspace import check_name
 from ftui import command_line
 from ftui.clean import clean_line

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engines import dataset_files
-from engines.datasets import Dataset
+from engines.data import dataset_files
+from engines.data.datasets import Dataset
 from ftui.format import size
 from ftui.screens.dialog import TextDialog
 from ftui.widgets.token_view import draw_counts

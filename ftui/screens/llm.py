@@ -14,9 +14,9 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
-from engines.adapters import Adapter
-from engines.datasets import Dataset
-from engines.runs import Run
+from engines.data.datasets import Dataset
+from engines.running.runs import Run
+from engines.weights.adapters import Adapter
 from ftui.actions import LLM, PANES, Facts
 from ftui.screens.adapter_jobs import AdapterJobs
 from ftui.screens.dataset_jobs import DatasetJobs

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from textual.content import Content
 
-from engines.runs import Run
+from engines.running.runs import Run
 from ftui import command_line
 from ftui.screens import confirm
 from ftui.screens.dialog import TextDialog
@@ -73,7 +73,7 @@ class Jobs(RunJobs):
 
     def _prepare(self, wish: tuple[Path, str, JobConfig] | None) -> None:
         from engines.config import PrepareConfig
-        from engines.generate import generate
+        from engines.data.generate import generate
 
         if wish is None:
             return

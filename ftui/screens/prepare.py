@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engines.config import JobConfig, PrepareConfig
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from engines.workspace import check_name
 from ftui import command_line
 from ftui.screens.form import FormScreen

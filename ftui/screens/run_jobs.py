@@ -6,7 +6,7 @@ from collections.abc import Callable
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
-from engines.runs import Run, Runs
+from engines.running.runs import Run, Runs
 from ftui.screens import confirm
 from ftui.screens.dialog import TextDialog
 

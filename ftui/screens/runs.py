@@ -14,7 +14,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
-from engines.runs import Run, Runs, RunStatus
+from engines.running.runs import Run, Runs, RunStatus
 from ftui.format import STATE_MARKS, date, duration
 from ftui.screens.dialog import Dialog, TextDialog
 from ftui.widgets.list_table import ListTable
@@ -127,7 +127,7 @@ class RunsScreen(Dialog[Run]):
             self._look()
 
     def action_compare(self) -> None:
-        from engines import history
+        from engines.running import history
         from ftui.screens.compare import draw
 
         runs = [self.runs[name] for name in self.marked if name in self.runs]

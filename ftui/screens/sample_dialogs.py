@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static, TextArea
 
-from engines.samples import Sample
+from engines.voice.samples import Sample
 from ftui.clean import clean_line
 from ftui.screens.dialog import Dialog
 from ftui.widgets.sample_view import spoken

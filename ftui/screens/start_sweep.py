@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engines import sweep_space
 from engines.config import SweepConfig
-from engines.errors import UserError
-from engines.sweep_space import Plan
+from engines.contract.errors import UserError
+from engines.tuning import sweep_space
+from engines.tuning.sweep_space import Plan
 from engines.workspace import check_name
 from ftui import command_line
 from ftui.screens.form import FormScreen

@@ -11,10 +11,10 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
-from engines import sweeps
-from engines.datasets import Dataset
-from engines.runs import Run
-from engines.sweeps import SweepState
+from engines.data.datasets import Dataset
+from engines.running.runs import Run
+from engines.tuning import sweeps
+from engines.tuning.sweeps import SweepState
 from ftui.clean import clean_line
 from ftui.screens.dialog import Dialog
 from ftui.sweep_table import headings, rows, summary
@@ -22,7 +22,7 @@ from ftui.widgets.list_table import ListTable
 
 if TYPE_CHECKING:
     from engines.llm import LLMEngine
-    from engines.sweep_space import Plan
+    from engines.tuning.sweep_space import Plan
     from ftui.app import FtuiApp
 
 REFRESH_SECONDS = 1.0

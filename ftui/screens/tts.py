@@ -13,8 +13,8 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
-from engines.runs import Run
-from engines.samples import Sample, Totals
+from engines.running.runs import Run
+from engines.voice.samples import Sample, Totals
 from ftui.actions import PANES, TTS, Facts
 from ftui.screens.panes import PanesPlace
 from ftui.screens.tts_jobs import TTSJobs
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from engines.config import VoiceConfig
     from engines.llm import LLMEngine
     from engines.tts import TTSEngine
-    from engines.voice_files import Voice
+    from engines.voice.voice_files import Voice
     from ftui.widgets.form_panel import FormPanel
 
 KINDS = ("samples", "transcribe", "voice-data", "voice", "say", "compare")
@@ -154,7 +154,7 @@ class TTSScreen(PanesPlace):
 
     def warnings(self) -> list[str]:
         """What is worth knowing of the speech and the parameters before a training."""
-        from engines.voice_estimate import speech_warnings
+        from engines.voice.voice_estimate import speech_warnings
 
         config = self.params.form.config if self.params else None
         if self.pane != "voice_params" or config is None or self.lists is None or not self.lists.totals.transcribed:

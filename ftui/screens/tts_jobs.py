@@ -7,14 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from engines.runs import Run
+from engines.running.runs import Run
 from ftui import command_line
 from ftui.screens.run_jobs import RunJobs
 
 if TYPE_CHECKING:
     from engines.config import JobConfig, SampleConfig, TranscribeConfig, VoiceConfig
     from engines.tts import TTSEngine
-    from engines.voice_demo import Step
+    from engines.voice.voice_demo import Step
     from ftui.screens.tts import TTSScreen
 
 
@@ -138,7 +138,7 @@ class TTSJobs(RunJobs):
 
     def do_voice_demo(self) -> None:
         """The whole way with a tiny model, in a workspace of its own; what is there already is not done again."""
-        from engines import voice_demo
+        from engines.voice import voice_demo
 
         self._demo = voice_demo.steps(voice_demo.demo_engine(self.tts))
         self._next_step()
@@ -152,7 +152,7 @@ class TTSJobs(RunJobs):
         self.launch("The demo", work, self._show_step)
 
     def _show_step(self, step: Step | None) -> None:
-        from engines import voice_demo
+        from engines.voice import voice_demo
 
         if step is not None and step.run is not None:
             self._demo_run = step.run.id

@@ -9,8 +9,8 @@ from ftui.screens.dialog import TextDialog
 
 if TYPE_CHECKING:
     from engines.config import EvaluateConfig, JobConfig
-    from engines.figures import Report
-    from engines.runs import Run
+    from engines.quality.figures import Report
+    from engines.running.runs import Run
     from ftui.screens.llm_jobs import Jobs
 
 
@@ -21,7 +21,7 @@ class TuningJobs:
         self.jobs = jobs
 
     def do_evaluate(self) -> None:
-        from engines.evaluation import evaluate
+        from engines.quality.evaluation import evaluate
         from ftui.screens.evaluate import EvaluateScreen
 
         adapter = self.jobs.screen.adapter_panel.adapter
@@ -38,7 +38,7 @@ class TuningJobs:
 
     def do_merge_adapter(self) -> None:
         from engines.config import MergeConfig
-        from engines.merging import merge
+        from engines.weights.merging import merge
         from ftui import command_line
         from ftui.screens.parameters import ParametersScreen
 
@@ -67,7 +67,7 @@ class TuningJobs:
 
     def open(self, run: Run) -> None:
         """Show what a chosen run has found, where that is more than the Run pane can show."""
-        from engines.evaluation import has_report
+        from engines.quality.evaluation import has_report
 
         if run.kind == "evaluate" and has_report(run):
             self.show_report(run)
@@ -76,7 +76,7 @@ class TuningJobs:
 
     def show_report(self, run: Run) -> None:
         """The report of an evaluation that is done."""
-        from engines.evaluation import report
+        from engines.quality.evaluation import report
 
         def show(found: Report) -> None:
             from ftui.widgets.evaluation import draw

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from engines.adapters import Adapter
+from engines.weights.adapters import Adapter
 from ftui.adapter_table import DEFAULT_SORT, HEADINGS, SORTS, arranged, cells
 from ftui.clean import clean_line
 from ftui.screens import confirm
@@ -19,7 +19,7 @@ from ftui.widgets.list_table import ListTable
 from ftui.widgets.pane import Pane
 
 if TYPE_CHECKING:
-    from engines.activation import Outcome, ServerResult
+    from engines.servers.activation import Outcome, ServerResult
 
 EMPTY = "No adapter yet. A training makes one: press s."
 

@@ -13,8 +13,8 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
-from engines.datasets import Dataset
-from engines.runs import Run, RunStatus
+from engines.data.datasets import Dataset
+from engines.running.runs import Run, RunStatus
 from ftui.clean import clean, clean_line
 from ftui.follower import Follower
 from ftui.format import UNKNOWN, count, date, size

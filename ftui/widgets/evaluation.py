@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from engines.figures import Report
+from engines.quality.figures import Report
 from ftui.evaluation_lines import lines
 
 STYLES = {

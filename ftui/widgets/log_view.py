@@ -17,7 +17,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from engines.follow import LogFile
+from engines.running.follow import LogFile
 from ftui.clean import clean_line
 from ftui.format import count
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from textual.content import Content
 
-from engines.progress import Progress
-from engines.runs import Run, RunStatus
+from engines.running.progress import Progress
+from engines.running.runs import Run, RunStatus
 from ftui.clean import clean, clean_line
 from ftui.format import STATE_MARKS, UNKNOWN, count, duration, number, path, rate, size
 

@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from engines.runs import Run
+from engines.running.runs import Run
 from ftui.clean import clean_line
 from ftui.follower import Follower, Move
 from ftui.format import count

@@ -13,9 +13,9 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
-from engines.playback import Player
-from engines.samples import RECOMMENDED_SECONDS, Sample, Totals
-from engines.waveform import peaks
+from engines.voice.playback import Player
+from engines.voice.samples import RECOMMENDED_SECONDS, Sample, Totals
+from engines.voice.waveform import peaks
 from ftui.format import UNKNOWN, count, duration, seconds
 from ftui.widgets.list_table import ListTable
 from ftui.widgets.pane import Pane

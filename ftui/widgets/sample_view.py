@@ -7,7 +7,7 @@ from typing import Any
 
 from textual.content import Content
 
-from engines.samples import Sample
+from engines.voice.samples import Sample
 from ftui.clean import clean, clean_line
 from ftui.format import UNKNOWN, seconds
 

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from engines.voice_files import Voice
+from engines.voice.voice_files import Voice
 from ftui.clean import clean, clean_line
 from ftui.format import UNKNOWN, date, heard, number, size
 from ftui.screens import confirm

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from sample_adapters import LAYER, write_adapter, write_base, write_tensors
 
-from engines import statefiles
-from engines.adapter_transfer import MOST_ENTRIES, export_adapter, import_adapter
-from engines.adapters import Adapter
-from engines.errors import UserError
+from engines.contract import statefiles
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
+from engines.weights.adapter_transfer import MOST_ENTRIES, export_adapter, import_adapter
+from engines.weights.adapters import Adapter
 
 
 def take_in(engine: LLMEngine, source: Path, **options: str) -> Adapter:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from engines.adapter_versions import path_of, prune
-from engines.adapters import FILES, Adapters
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
+from engines.weights.adapter_versions import path_of, prune
+from engines.weights.adapters import FILES, Adapters
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engines import causes, processes
-from engines.runs import Runs, RunStatus
+from engines.running import causes, processes
+from engines.running.runs import Runs, RunStatus
 from engines.workspace import Workspace
 
 CUDA = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.79 GiB"
@@ -62,7 +62,7 @@ def test_an_executable_that_is_missing(tmp_path: Path) -> None:
 
 def test_an_error_event_speaks_for_the_job(tmp_path: Path) -> None:
     code = (
-        "from engines.errors import UserError\nfrom engines.run_protocol import run_script\n"
+        "from engines.contract.errors import UserError\nfrom engines.contract.run_protocol import run_script\n"
         "def main(): raise UserError('bad_input', 'row 7 is no dialog', 'Mend it.')\nrun_script(main)"
     )
     root = Path(__file__).resolve().parents[2]

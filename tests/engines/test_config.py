@@ -14,8 +14,8 @@ from engines.config import (
     build,
     preset,
 )
-from engines.errors import UserError
-from engines.estimate import check_steps, optimizer_steps
+from engines.contract.errors import UserError
+from engines.contract.estimate import check_steps, optimizer_steps
 
 
 @pytest.mark.parametrize(

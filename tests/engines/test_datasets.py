@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 
 

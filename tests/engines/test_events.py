@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines import events
-from engines.events import Emitter, describe, parse
-from engines.progress import Progress
+from engines.contract import events
+from engines.contract.events import Emitter, describe, parse
+from engines.running.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -145,7 +145,7 @@ def test_what_waits_on_a_full_disk_goes_out_in_order(tmp_path: Path) -> None:
     """The file may grow to 2000 bytes, then further: a line is torn there, and none is lost."""
     code = (
         "import os, resource, sys; sys.path.insert(0, sys.argv[2])\n"
-        "from engines.events import Emitter\n"
+        "from engines.contract.events import Emitter\n"
         "fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT | os.O_APPEND)\n"
         "emitter = Emitter(fd)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))\n"
@@ -167,8 +167,8 @@ def test_a_full_device_never_fails_a_script() -> None:
     """print, a progress bar, events and the last word, all into a full disk: the exit code stays 0."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from engines.events import emit\n"
-        "from engines.run_protocol import run_script, write_result\n"
+        "from engines.contract.events import emit\n"
+        "from engines.contract.run_protocol import run_script, write_result\n"
         "def main():\n"
         "    for step in range(1000):\n"
         "        print('line', step, flush=True)\n"
@@ -186,8 +186,8 @@ def test_a_full_device_never_fails_a_script() -> None:
 
 
 def test_emit_without_protection_does_not_raise_either() -> None:
-    code = "import sys; sys.path.insert(0, sys.argv[1])\nfrom engines.events import emit\nprint('x')\nemit('phase')\n"
-    code += "import os; os._exit(0)"
+    code = "import os, sys; sys.path.insert(0, sys.argv[1])\nfrom engines.contract.events import emit\n"
+    code += "print('x')\nemit('phase')\nos._exit(0)"
     with open("/dev/full" if Path("/dev/full").exists() else os.devnull, "wb") as full:
         env = {**os.environ, "PYTHONUNBUFFERED": ""}  # so that not print but emit meets the full disk
         assert subprocess.run([sys.executable, "-c", code, str(ROOT)], stdout=full, env=env).returncode == 0

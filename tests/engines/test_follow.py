@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.follow import LONGEST_LINE, READ_BYTES, LogFile
+from engines.running.follow import LONGEST_LINE, READ_BYTES, LogFile
 
 METRIC = b'{"event": "metrics", "step": %d, "loss": 0.5}\n'
 HIDDEN = b'{"event": "progress", "done": %d, "total": 10}\n'

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from engines import gate
 from engines.config import EvaluateConfig, build
-from engines.errors import UserError
+from engines.contract.errors import UserError
+from engines.quality import gate
 
 
 def measured(value: float) -> dict[str, Any]:

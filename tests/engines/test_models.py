@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from engines import devices
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
+from engines.running import devices
 
 
 def test_auto_and_embedded(engine: LLMEngine) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engines import processes
+from engines.running import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,7 +94,7 @@ def test_a_kernel_without_handles(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(not processes.LINUX, reason="subreapers are Linux's")
 def test_a_subreapers_children() -> None:
     code = (
-        "import os, subprocess, time\nfrom engines import processes\n"
+        "import os, subprocess, time\nfrom engines.running import processes\n"
         "processes.become_subreaper()\n"
         "print(processes.children())\n"
         "subprocess.run(['sh', '-c', 'sleep 600 & sleep 601 &'])\n"
@@ -146,6 +146,7 @@ def test_on_macos(mac: None) -> None:
 def test_everything_of_the_supervisor_can_be_imported_on_macos() -> None:
     code = (
         "import os, sys\nsys.platform = 'darwin'\ndel os.pidfd_open\n"
-        "from engines import supervisor, processes, launch, job_start, device_queue\nassert not processes.LINUX\n"
+        "from engines.running import supervisor, processes, launch, job_start, device_queue\n"
+        "assert not processes.LINUX\n"
     )
     subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, check=True, timeout=60)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_events import ANY, FIELDS, KINDS
 
-from engines.progress import Progress
+from engines.running.progress import Progress
 
 
 def applied(*events: dict[str, Any]) -> Progress:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from engines import statefiles
-from engines.errors import UserError
-from engines.runs import Run, Runs
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.running.runs import Run, Runs
 from engines.workspace import Workspace
 
 CANARY = "hf_canary_5f2e81"
@@ -46,8 +46,8 @@ def test_the_newest_is_first(runs: Runs) -> None:
 def test_ids_of_the_same_second_differ(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if the random part is the same: the folder is made by one of them alone."""
     parts = iter(["aaaa", "00" * 8, "aaaa", "aaaa", "bbbb", "00" * 8])
-    monkeypatch.setattr("engines.runs.secrets.token_hex", lambda _: next(parts))
-    monkeypatch.setattr("engines.runs.time.strftime", lambda _: "20260101-000000")
+    monkeypatch.setattr("engines.running.runs.secrets.token_hex", lambda _: next(parts))
+    monkeypatch.setattr("engines.running.runs.time.strftime", lambda _: "20260101-000000")
     assert create(runs).id == "20260101-000000-train-aaaa"
     assert create(runs).id == "20260101-000000-train-bbbb"
 
@@ -186,7 +186,7 @@ def test_a_disk_that_will_not_be_written_is_told(runs: Runs, monkeypatch: pytest
     def refuse(*_: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr("engines.runs.statefiles.write_json", refuse)
+    monkeypatch.setattr("engines.running.runs.statefiles.write_json", refuse)
     with pytest.raises(UserError, match="cannot be written: Read-only file system") as refused:
         create(runs)
     assert refused.value.code == "not_ready"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from engines import transcript_files
-from engines.errors import UserError
-from engines.samples import Samples
+from engines.contract.errors import UserError
+from engines.voice import transcript_files
+from engines.voice.samples import Samples
 from engines.workspace import Workspace
 
 
@@ -160,7 +160,7 @@ def test_four_writers_at_once_lose_nothing(samples: Samples) -> None:
     code = """
 import sys
 from pathlib import Path
-from engines.sample_registry import SampleRegistry
+from engines.voice.sample_registry import SampleRegistry
 registry, which = SampleRegistry(Path(sys.argv[1])), int(sys.argv[2])
 for number in range(which, 20, 4):
     registry.put(f"s{number}.wav", transcript=f"text {number}")

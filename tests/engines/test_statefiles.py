@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines import statefiles
+from engines.contract import statefiles
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 30
 WRITER = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from engines.statefiles import write_json
+from engines.contract.statefiles import write_json
 number = 0
 while True:
     number += 1
@@ -33,7 +33,7 @@ while True:
 HOLDER = """
 import os, sys, time
 sys.path.insert(0, sys.argv[2])
-from engines.statefiles import lock
+from engines.contract.statefiles import lock
 fd = lock(sys.argv[1])
 os.set_inheritable(fd, True)
 if os.fork() == 0:
@@ -105,7 +105,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path: Path) -> Non
     statefiles.write_json(file, 1)
     code = (
         "import resource, sys; sys.path.insert(0, sys.argv[2])\n"
-        "from engines.statefiles import write_json\n"
+        "from engines.contract.statefiles import write_json\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: write_json(sys.argv[1], list(range(10_000)))\n"
         "except OSError as error: print(error.errno)\n"

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from engines import sweep_space, sweeps
 from engines.config import SweepConfig, TrainConfig, build, preset
-from engines.errors import UserError
-from engines.sweep_space import Choice, Plan, Span, make_plan, plan_of
+from engines.contract.errors import UserError
+from engines.tuning import sweep_space, sweeps
+from engines.tuning.sweep_space import Choice, Plan, Span, make_plan, plan_of
 
 
 def document(**changes: Any) -> dict[str, Any]:

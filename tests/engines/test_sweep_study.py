@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from engines import trials
-from engines.sweep_space import Plan, make_plan
-from engines.sweep_study import next_values, should_prune
-from engines.trials import Trial
+from engines.tuning import trials
+from engines.tuning.sweep_space import Plan, make_plan
+from engines.tuning.sweep_study import next_values, should_prune
+from engines.tuning.trials import Trial
 
 SPACE = {
     "learning_rate": {"low": 1e-5, "high": 1e-1, "log": True},

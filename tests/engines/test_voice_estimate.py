@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from engines.config import VoiceConfig, build
-from engines.errors import UserError
-from engines.voice_estimate import GIB, cost, speech_warnings, steps_per_epoch
-from engines.voice_files import read_voice
+from engines.contract.errors import UserError
+from engines.voice.voice_estimate import GIB, cost, speech_warnings, steps_per_epoch
+from engines.voice.voice_files import read_voice
 
 FULL_TEXT = {"method": "full", "freeze_text_embedding": False}
 BASE = "Qwen/Qwen3-TTS-12Hz-1.7B-Base"

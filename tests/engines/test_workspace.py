@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from engines.workspace import Workspace, check_name, name_from
 
 TEXT = st.text(st.characters(), max_size=150) | st.text(st.sampled_from("./\\~\0 \n-+_a%:*?é中"), max_size=12)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from engines.follow import LogFile
-from engines.runs import Run, Runs
+from engines.running.follow import LogFile
+from engines.running.runs import Run, Runs
 from engines.workspace import Workspace
 
 

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import job
 import psutil
 
-from engines import processes, statefiles
-from engines.follow import LogFile
-from engines.runs import Run, Runs, RunStatus
+from engines.contract import statefiles
+from engines.running import processes
+from engines.running.follow import LogFile
+from engines.running.runs import Run, Runs, RunStatus
 from engines.workspace import Workspace
 
 HERE = Path(__file__).resolve().parent

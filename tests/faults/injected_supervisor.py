@@ -22,8 +22,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from engines.launch import leave_terminal
-from engines.supervisor import supervise
+from engines.running.launch import leave_terminal
+from engines.running.supervisor import supervise
 
 CALLS: list[tuple[Any, str]] = [
     *(

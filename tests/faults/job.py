@@ -20,9 +20,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from engines import statefiles
-from engines.events import emit
-from engines.run_protocol import run_dir, run_script, stop_requested, write_result
+from engines.contract import statefiles
+from engines.contract.events import emit
+from engines.contract.run_protocol import run_dir, run_script, stop_requested, write_result
 
 MODES = ("plain", "family", "stubborn", "deaf", "launcher", "crash", "exit", "segfault", "chatty")
 CHANGE = 7  # the step at which `crash`, `exit` and `segfault` happen, in the first attempt

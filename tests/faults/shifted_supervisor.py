@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from engines.launch import leave_terminal
-from engines.supervisor import supervise
+from engines.running.launch import leave_terminal
+from engines.running.supervisor import supervise
 
 shift, mode, run, ready_fd, attempt = sys.argv[1:]
 right_time = time.time

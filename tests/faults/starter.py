@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from engines.runs import Runs
+from engines.running.runs import Runs
 from engines.workspace import Workspace
 
 home, run_id, shot = sys.argv[1:]

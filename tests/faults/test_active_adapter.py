@@ -10,14 +10,14 @@ from pathlib import Path
 
 from harness import HERE, count
 
-from engines.adapters import FILES, Adapters
+from engines.weights.adapters import FILES, Adapters
 from engines.workspace import Workspace
 
 KILLS = count(20, 200)
 FACE = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from engines.adapters import Adapters
+from engines.weights.adapters import Adapters
 from engines.workspace import Workspace
 adapters = Adapters(Workspace(sys.argv[1]))
 print("ready", flush=True)

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from harness import Place, attempts_in, count, kill, until
 
-from engines import processes, statefiles
-from engines.errors import UserError
-from engines.runs import Run
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.running import processes
+from engines.running.runs import Run
 
 ROUNDS = count(1, 5)  # of five cases
 STEPS = 120

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from harness import HERE, SEED, Place, count, for_each, has_ended_by_itself, kill, until
 
-from engines import processes
+from engines.running import processes
 
 STEPS = 8
 BATCH = 16
@@ -23,7 +23,7 @@ SEEDS = count(1, 3)
 
 
 def launch_injected(place: Place, run_folder: Path, mode: str, fault: str, who: str, k: int) -> str:
-    """As engines.launch does it, with the fault. Returns the call that was hit, or nothing."""
+    """As engines.running.launch does it, with the fault. Returns the call that was hit, or nothing."""
     note = place.home / "note"
     reader, writer = os.pipe()
     script = [sys.executable, "-S", str(HERE / "injected_supervisor.py"), fault, who, str(k), str(note)]

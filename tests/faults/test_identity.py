@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from harness import HERE, Place, kill, until
 
-from engines import processes, statefiles
-from engines.runs import Run
+from engines.contract import statefiles
+from engines.running import processes
+from engines.running.runs import Run
 
 DAY = 86_400
 STEPS = 10

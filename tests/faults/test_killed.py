@@ -16,7 +16,8 @@ from pathlib import Path
 
 from harness import HERE, Place, count, ended, for_each, has_ended_by_itself, kill, until
 
-from engines import processes, statefiles
+from engines.contract import statefiles
+from engines.running import processes
 
 STEPS = 30
 FACES = count(50, 500)

@@ -9,7 +9,7 @@ import time
 
 from harness import IS_LONG, Place, count
 
-from engines.follow import LogFile
+from engines.running.follow import LogFile
 
 LINES = count(1_000_000, 50_000_000)
 WRITERS = 4

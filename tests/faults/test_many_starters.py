@@ -10,8 +10,8 @@ from itertools import pairwise
 import pytest
 from harness import HERE, PATIENCE, Place, attempts_in, count
 
-from engines.launch import launch
-from engines.runs import Run
+from engines.running.launch import launch
+from engines.running.runs import Run
 
 STARTERS = 20
 STEPS = 4

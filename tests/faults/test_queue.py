@@ -10,8 +10,9 @@ import sys
 import pytest
 from harness import Place, until
 
-from engines import processes, statefiles
-from engines.errors import UserError
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.running import processes
 
 STEPS = 4
 FOREVER = 100_000
@@ -192,7 +193,7 @@ def test_a_face_is_killed_in_the_middle_of_an_adoption(place: Place) -> None:
     place.hold(3)
     run = place.start(steps=STEPS)
     assert place.kill_supervisor(run)
-    code = "import sys; from pathlib import Path; from engines.launch import launch; launch(Path(sys.argv[1]), 'adopt')"
+    code = "import sys, pathlib; from engines.running.launch import launch; launch(pathlib.Path(sys.argv[1]), 'adopt')"
     face = subprocess.Popen([sys.executable, "-c", code, str(run.folder)])
     until(lambda: place.supervisor_pid(run), "the adopting supervisor")
     face.kill()

@@ -9,8 +9,9 @@ import time
 import pytest
 from harness import Place, kill, until
 
-from engines import processes, statefiles
-from engines.errors import UserError
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.running import processes
 
 FOREVER = 100_000
 

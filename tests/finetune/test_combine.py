@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sample_adapters import strong_adapter, write_adapter
 
-from engines.adapter_transfer import import_adapter
 from engines.config import CombineConfig
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
+from engines.weights.adapter_transfer import import_adapter
 from finetune import combine_adapters
 from ftui.cli import run
 
@@ -22,7 +22,7 @@ def delta(folder: Path) -> Any:
     """What an adapter adds to one layer."""
     from safetensors.torch import load_file
 
-    from engines import statefiles
+    from engines.contract import statefiles
 
     config = statefiles.read_object(folder / "adapter_config.json")
     tensors = load_file(folder / "adapter_model.safetensors")

@@ -12,9 +12,9 @@ from urllib.parse import unquote, urlparse
 
 import pytest
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
-from engines.runs import Run
+from engines.running.runs import Run
 
 NAME = "someone/tiny-llama"
 COMMIT = "a" * 40

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
-from engines import evaluation, statefiles
 from engines.config import EvaluateConfig, build
-from engines.errors import UserError
-from engines.figures import BASE, FIGURES, GENERAL, HELD_OUT, set_named
+from engines.contract import statefiles
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
-from engines.runs import Run
+from engines.quality import evaluation
+from engines.quality.figures import BASE, FIGURES, GENERAL, HELD_OUT, set_named
+from engines.running.runs import Run
 from finetune import evaluate
 
 QUICK = {"answers": 2, "max_new_tokens": 3, "resamples": 100, "precision": "fp32", "device": "cpu"}

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from sample_adapters import strong_adapter
 
-from engines import gguf_tools
-from engines.adapter_transfer import import_adapter
 from engines.llm import LLMEngine
+from engines.setup import gguf_tools
+from engines.weights.adapter_transfer import import_adapter
 from finetune import export_gguf, ollama
 from ftui.cli import run
 

@@ -23,7 +23,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune import base_model, fast
 from finetune.fast import dropout, linear, loss, packs, probe
 from finetune.fast.packs import Row

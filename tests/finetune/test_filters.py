@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune.dialogs import Row, Turn
 from finetune.filters import Filters, bands
 from finetune.tokens import estimate_row_tokens, estimate_tokens

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from telegram_exports import LAYOUTS, account, chat, dialog, write
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune.formats import ROW_FORMATS, detect
 from finetune.formats.dialog import Dialog
 from finetune.formats.records import Layout, Rows

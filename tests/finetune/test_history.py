@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from engines import history
 from engines.config import TrainConfig, build
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
-from engines.runs import Run
+from engines.running import history
+from engines.running.runs import Run
 
 pytestmark = pytest.mark.timeout(280)
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from sample_adapters import strong_adapter
 
-from engines import merging
-from engines.adapter_transfer import import_adapter
 from engines.config import MergeConfig
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
+from engines.weights import merging
+from engines.weights.adapter_transfer import import_adapter
 from finetune import merge_adapter, merge_plan
 from finetune.scoring import Stopped
 from ftui.cli import run

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
-from engines import fingerprints
 from engines.config import TrainConfig, build, load
-from engines.errors import UserError
+from engines.contract import fingerprints
+from engines.contract.errors import UserError
 from finetune import base_model, prepared, rows, saving
 
 START = {
@@ -227,7 +227,7 @@ def test_reporting_to_a_service_needs_its_package(tiny_model: Path, data: Path, 
 
 
 def test_the_best_checkpoint_is_taken_only_if_wanted(tiny_model: Path, data: Path, tmp_path: Path) -> None:
-    from engines import checkpoints
+    from engines.contract import checkpoints
     from finetune.train import take_best
 
     built = Built({"max_steps": 2, "save_steps": 1, "sample_tokens": 0}, tiny_model, data, tmp_path)

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
-from engines import devices
 from engines.config import TrainConfig, build
-from engines.errors import UserError
-from engines.follow import LogFile
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
+from engines.running import devices
+from engines.running.follow import LogFile
 from finetune import base_model, preflight, rows
 
 
@@ -114,7 +114,7 @@ def test_the_command_refuses_what_does_not_fit(
 
 
 def test_a_batch_larger_than_the_data_names_the_way_out(config: TrainConfig) -> None:
-    from engines.estimate import check_steps
+    from engines.contract.estimate import check_steps
 
     with pytest.raises(UserError, match="one batch takes 64") as caught:
         check_steps(40, config.model_copy(update={"batch_size": 64}))

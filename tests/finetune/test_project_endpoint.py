@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from engines.config import GenerateConfig
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune.project.endpoint import BudgetSpent, Endpoint, NoAnswer
 from finetune.project.loose_json import repaired
 from finetune.project.pair import Pair, question

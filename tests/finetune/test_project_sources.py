@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from engines.config import GenerateConfig
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune.project import SOURCES, code, docs, escalation, faq, sales
 from finetune.project.context import Context, Source
 from finetune.project.files import decoded

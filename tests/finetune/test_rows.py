@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
-from engines import fingerprints
-from engines.errors import UserError
+from engines.contract import fingerprints
+from engines.contract.errors import UserError
 from finetune import rows
 from finetune.rows import IGNORED, Dialog, encode, read_dialogs, split
 

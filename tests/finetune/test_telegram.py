@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from telegram_exports import LAYOUTS, OWNER, PEER, START, account, chat, dialog, message, service, write
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune.formats import telegram
 from finetune.formats.owner import find_owner
 from finetune.formats.telegram import Export

@@ -13,7 +13,7 @@ import pytest
 from telegram_exports import LAYOUTS, OWNER, PEER, account, chat, message, service, write
 
 from engines.config import PrepareConfig
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from finetune import reading, reading_side_by_side
 from finetune.formats.telegram import Export
 from finetune.prepare_dataset import prepare

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
-from engines import checkpoints
 from engines.config import TrainConfig, build
-from engines.follow import LogFile
+from engines.contract import checkpoints
 from engines.llm import LLMEngine
-from engines.progress import Progress
-from engines.runs import Run
+from engines.running.follow import LogFile
+from engines.running.progress import Progress
+from engines.running.runs import Run
 from engines.workspace import Workspace
 
 FULL_SECONDS = 6.0  # the tiny model makes more than a hundred steps meanwhile

@@ -11,11 +11,11 @@ import pytest
 from sample_rows import dialog_rows, write_dataset
 
 from engines.config import TrainConfig, build
-from engines.errors import UserError
-from engines.follow import LogFile
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
-from engines.progress import Progress
-from engines.runs import Run
+from engines.running.follow import LogFile
+from engines.running.progress import Progress
+from engines.running.runs import Run
 from finetune.methods import custom_loss
 
 LOSSES = Path(__file__).parent / "losses.py"

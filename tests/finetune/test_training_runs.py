@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
-from engines import checkpoints, evaluation, statefiles
-from engines.chat import ChatOptions, open_model
 from engines.config import EvaluateConfig, TrainConfig, build, preset
-from engines.errors import UserError
-from engines.figures import BASE, HELD_OUT, set_named
-from engines.follow import LogFile
+from engines.contract import checkpoints, statefiles
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
-from engines.progress import Progress
-from engines.runs import Run
+from engines.quality import evaluation
+from engines.quality.figures import BASE, HELD_OUT, set_named
+from engines.running.follow import LogFile
+from engines.running.progress import Progress
+from engines.running.runs import Run
+from engines.servers.chat import ChatOptions, open_model
 
 SEED = int(os.environ.get("FTUI_SEED", "1"))
 STEPS = 30

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from engines.config import GenerateConfig
-from engines.generate import generate
+from engines.data.generate import generate
 from engines.llm import LLMEngine
 
 CANARY = "canary_key_0123456789"

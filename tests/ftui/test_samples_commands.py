@@ -7,7 +7,7 @@ import wave
 from pathlib import Path
 from typing import Any
 
-from engines.samples import Samples
+from engines.voice.samples import Samples
 from engines.workspace import Workspace
 
 

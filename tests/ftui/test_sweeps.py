@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
-from engines import statefiles, sweeps, trials
-from engines.errors import UserError
-from engines.follow import LogFile
+from engines.contract import statefiles
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
-from engines.runs import Run
-from engines.sweep_space import make_plan
-from engines.trials import Trial
+from engines.running.follow import LogFile
+from engines.running.runs import Run
+from engines.tuning import sweeps, trials
+from engines.tuning.sweep_space import make_plan
+from engines.tuning.trials import Trial
 
 CONFIG = {
     "gradient_accumulation_steps": 2,

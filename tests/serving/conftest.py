@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from sample_adapters import strong_adapter
 
-from engines.adapter_transfer import import_adapter
 from engines.config import ServeConfig
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
+from engines.weights.adapter_transfer import import_adapter
 from engines.workspace import Workspace
 
 STARTS_IN = 600.0  # vLLM on a busy machine

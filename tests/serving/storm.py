@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.llm import LLMEngine
-from engines.server_clients import Refused
+from engines.servers.server_clients import Refused
 
 TOKENS = 12
 QUESTIONS = ("Who are you?", "Name a colour.", "What is 2 + 2?", "Tell me about the sea and the weather.")

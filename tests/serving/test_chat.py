@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from storm import QUESTIONS, TOKENS, expected
 
-from engines import statefiles
-from engines.chat import ChatOptions, LocalModel, ServerModel, open_model
-from engines.conversation import Conversation, add_rows
-from engines.datasets import report_path
-from engines.errors import UserError
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.data.datasets import report_path
 from engines.llm import LLMEngine
+from engines.servers.chat import ChatOptions, LocalModel, ServerModel, open_model
+from engines.servers.conversation import Conversation, add_rows
 from tests.serving.conftest import stop_all, with_adapters
 
 pytestmark = pytest.mark.model
@@ -99,7 +99,7 @@ def test_rows_are_added_to_a_dataset_that_was_prepared(engine: LLMEngine) -> Non
 def test_partners_of_two_base_models_are_refused(tiny_model: Path, tmp_path: Path) -> None:
     from sample_adapters import write_adapter, write_base
 
-    from engines.adapter_transfer import import_adapter
+    from engines.weights.adapter_transfer import import_adapter
 
     engine = with_adapters(tmp_path / "home", tiny_model, "a")
     base = write_base(tmp_path / "other")

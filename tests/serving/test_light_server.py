@@ -15,9 +15,9 @@ from sample_adapters import strong_adapter
 from storm import QUESTIONS, TOKENS, Storm, expected, quiet_answers
 
 from engines.config import ServeConfig
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
-from engines.server_clients import LightClient, Refused, check_url, detect
+from engines.servers.server_clients import LightClient, Refused, check_url, detect
 from tests.serving.conftest import start, stop_all, with_adapters
 
 pytestmark = pytest.mark.model
@@ -154,7 +154,7 @@ def test_an_adapter_that_is_gone_or_bad_is_refused_with_the_reason(served: LLMEn
 
 def test_the_same_name_with_other_weights_is_another_model(served: LLMEngine, tmp_path: Path) -> None:
     """Deleted and trained again under the same name: no answer of the old weights."""
-    from engines.adapter_transfer import import_adapter
+    from engines.weights.adapter_transfer import import_adapter
 
     base = served.workspace.models / "base"
     for seed in (11, 12):
@@ -199,7 +199,7 @@ def test_a_failing_command_takes_everything_back(served: LLMEngine, tmp_path: Pa
 def test_what_cannot_be_served_is_refused_before_anything_changes(served: LLMEngine, tmp_path: Path) -> None:
     from sample_adapters import write_adapter, write_base
 
-    from engines.adapter_transfer import import_adapter
+    from engines.weights.adapter_transfer import import_adapter
 
     served.activation.activate("a")
     other = write_base(tmp_path / "other")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from storm import TOKENS, Storm, expected, largest_gap, quiet_answers
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from tests.serving.conftest import start, stop_all, with_adapters
 
@@ -66,7 +66,7 @@ def test_a_hundred_switches_under_requests_and_no_wrong_answer(vllm: LLMEngine) 
 def test_a_rank_above_the_servers_is_refused_with_the_flag(vllm: LLMEngine) -> None:
     from sample_adapters import strong_adapter
 
-    from engines.adapter_transfer import import_adapter
+    from engines.weights.adapter_transfer import import_adapter
 
     base = vllm.workspace.models / "base"
     made = strong_adapter(base, vllm.workspace.home / "made" / "wide", 5, rank=32)
@@ -82,7 +82,7 @@ def test_a_vllm_of_somebody_else_says_itself_what_it_cannot(vllm: LLMEngine, tmp
     base = vllm.workspace.models / "base"
     from sample_adapters import strong_adapter
 
-    from engines.adapter_transfer import import_adapter
+    from engines.weights.adapter_transfer import import_adapter
 
     import_adapter(
         other.adapters, other.models, strong_adapter(base, tmp_path / "wide", 5, rank=32), base_model=str(base)

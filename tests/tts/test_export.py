@@ -10,7 +10,7 @@ import pytest
 import torch
 from tts_support.generation import generation_cross_entropy
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from tts import export_voice, qwen, sft_12hz, speaking
 
 

@@ -16,10 +16,10 @@ import pytest
 import soundfile
 
 from engines.config import SampleConfig
-from engines.errors import UserError
-from engines.runs import Run
-from engines.samples import Sample
+from engines.contract.errors import UserError
+from engines.running.runs import Run
 from engines.tts import TTSEngine
+from engines.voice.samples import Sample
 from engines.workspace import Workspace
 from tests.tts import recordings
 from tts.demo_speech import RATE, SENTENCES, say

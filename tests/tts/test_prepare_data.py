@@ -11,7 +11,7 @@ import numpy
 import pytest
 from tts_support.clips import tone, write_clips
 
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from tts import audio, codes, prepare_data, qwen
 
 

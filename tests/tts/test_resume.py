@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from tts_support.dataset import prepare_dataset
 
-from engines import checkpoints
 from engines.config import VoiceConfig, build
-from engines.errors import UserError
+from engines.contract import checkpoints
+from engines.contract.errors import UserError
 from tts import epochs, sft_12hz, training_state
 
 SETTINGS = {

@@ -12,7 +12,7 @@ from tts_support.dataset import prepare_dataset
 
 from engines.config import VoiceConfig
 from engines.config import build as build_config
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from tts import qwen, sft_12hz, trainable, voice_data
 
 

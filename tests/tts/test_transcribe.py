@@ -12,7 +12,7 @@ import pytest
 import soxr
 
 from engines.config import TranscribeConfig
-from engines.errors import UserError
+from engines.contract.errors import UserError
 from engines.tts import TTSEngine
 from engines.workspace import Workspace
 from tests.tts.word_errors import word_error_rate

@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 import soundfile
 
-from engines import statefiles
 from engines.config import SampleConfig, VoiceConfig, build
-from engines.errors import UserError
-from engines.follow import LogFile
-from engines.progress import Progress
-from engines.runs import Run
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.running.follow import LogFile
+from engines.running.progress import Progress
+from engines.running.runs import Run
 from engines.tts import TTSEngine
 from engines.workspace import Workspace
 from tts import demo_speech

@@ -16,10 +16,11 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from engines import statefiles, sweep_space, trials
+from engines.contract import statefiles
 from engines.llm import LLMEngine
-from engines.runs import Run
-from engines.trials import Trial
+from engines.running.runs import Run
+from engines.tuning import sweep_space, trials
+from engines.tuning.trials import Trial
 from engines.workspace import Workspace
 from ftui.app import FtuiApp
 from ftui.screens.llm import LLMScreen

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from textual.command import CommandPalette
 
-from engines import statefiles
-from engines.errors import UserError
+from engines.contract import statefiles
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from ftui import actions, settings
 from ftui.actions import Facts

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engines import statefiles
 from engines.changes import changes
+from engines.contract import statefiles
 from engines.llm import LLMEngine
 from tests.tui.conftest import add_adapter, add_dataset, opened
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from engines import statefiles
+from engines.contract import statefiles
 from engines.llm import LLMEngine
 from tests.tui.conftest import Driver, add_adapter, add_dataset, opened, start_run
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from engines.llm import LLMEngine
-from engines.runs import Run
+from engines.running.runs import Run
 from tests.tui.conftest import JOB, ROOT, opened, start_run
 
 

@@ -10,7 +10,7 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
-from engines.follow import LogFile
+from engines.running.follow import LogFile
 from ftui.widgets.log_view import LogView
 
 

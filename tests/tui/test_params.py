@@ -7,8 +7,8 @@ from pathlib import Path
 from textual import events
 from textual.widgets import Select
 
-from engines import statefiles
 from engines.config import PRESETS, TrainConfig, preset
+from engines.contract import statefiles
 from engines.llm import LLMEngine
 from ftui.screens.llm import LLMScreen
 from ftui.widgets.config_form import FieldRow, fields_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engines.llm import LLMEngine
-from engines.runs import Run
+from engines.running.runs import Run
 from tests.tui.conftest import Driver, add_dataset, opened, start_run
 
 

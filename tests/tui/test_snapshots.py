@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from engines import statefiles
+from engines.contract import statefiles
 from engines.llm import LLMEngine
 from engines.tts import TTSEngine
 from ftui.app import FtuiApp

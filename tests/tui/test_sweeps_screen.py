@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from engines import sweep_space, sweeps, trials
 from engines.llm import LLMEngine
-from engines.runs import Run
+from engines.running.runs import Run
+from engines.tuning import sweep_space, sweeps, trials
 from ftui.screens.start_sweep import StartSweepScreen
 from ftui.screens.sweeps import SweepsScreen
 from tests.tui.conftest import add_dataset, add_sweep, opened

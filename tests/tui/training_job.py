@@ -15,9 +15,9 @@ import sys
 import time
 from pathlib import Path
 
-from engines import statefiles
-from engines.events import emit
-from engines.run_protocol import stop_requested, write_result
+from engines.contract import statefiles
+from engines.contract.events import emit
+from engines.contract.run_protocol import stop_requested, write_result
 
 
 def arguments() -> argparse.Namespace:

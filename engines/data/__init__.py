@@ -1,0 +1,1 @@
+"""Datasets: found, joined, exported, generated."""

@@ -1,0 +1,144 @@
+"""The datasets of a workspace: which there are, what is in them, a look at their dialogs.
+
+finetune/datasets/{name}_dataset.jsonl          rows of {"messages": [...], "conversation": "…"}
+finetune/datasets/{name}_dataset.report.json    how it was made: counted, dropped, repaired
+finetune/datasets/{name}_dataset_train.jsonl    its two parts, if it was prepared with a split
+finetune/datasets/{name}_dataset_eval.jsonl
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.workspace import Workspace, check_name
+
+SUFFIX = "_dataset.jsonl"
+COMPANIONS = (".report.json", "_train.jsonl", "_eval.jsonl")  # what lies beside a dataset, after its stem
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset. `report` is what its preparation counted; empty for one that came from elsewhere."""
+
+    name: str
+    path: Path
+    size: int
+    modified_at: float
+    report: dict[str, Any]
+
+    @property
+    def dialogs(self) -> int | None:
+        """Rows, as far as its preparation has counted them."""
+        written = self.report.get("rows", {}).get("written", self.report.get("dialogs"))
+        return None if written is None else int(written)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**self.__dict__, "path": str(self.path)}
+
+
+class Datasets:
+    """The registry of a workspace's datasets."""
+
+    def __init__(self, workspace: Workspace):
+        self.workspace = workspace
+
+    def path(self, name: str) -> Path:
+        return self.workspace.datasets / f"{check_name(name, 'a dataset')}{SUFFIX}"
+
+    def target(self, name: str, output: Path | str | None) -> Path:
+        """Where a new dataset goes: exactly to `output`, else into the workspace. Raises UserError."""
+        if output is None:
+            return self.path(name)
+        target = Path(output).expanduser().absolute()
+        if not target.parent.is_dir():
+            raise UserError("not_found", f"there is no folder {target.parent}", "Make it first.")
+        return target
+
+    def list(self) -> list[Dataset]:
+        """Newest first."""
+        files = [file for file in self.workspace.datasets.glob(f"*{SUFFIX}") if file.is_file()]
+        found = [self._read(file) for file in files]
+        return sorted(found, key=lambda dataset: -dataset.modified_at)
+
+    def get(self, name: str) -> Dataset:
+        """By name, or by the path of a file outside the workspace. Raises UserError if there is none."""
+        outside = Path(name).expanduser()
+        if outside.suffix == ".jsonl" and outside.is_file():
+            return self._read(outside.resolve())
+        file = self.path(name.removesuffix(SUFFIX))
+        if not file.is_file():
+            names = ", ".join(dataset.name for dataset in self.list()[:10]) or "none yet"
+            raise UserError(
+                "not_found", f"there is no dataset {name}", f"There are: {names}. Make one: `ftui llm prepare FILE`."
+            )
+        return self._read(file)
+
+    def _read(self, file: Path) -> Dataset:
+        status = file.stat()
+        report = statefiles.read_json(report_path(file), {})
+        return Dataset(
+            file.name.removesuffix(SUFFIX).removesuffix(".jsonl"), file, status.st_size, status.st_mtime, report
+        )
+
+    def preview(self, dataset: Dataset, first: int = 0, count: int = 20) -> Sequence[Sequence[dict[str, str]]]:
+        """The messages of up to `count` dialogs from row `first` on; rows that cannot be read are left out."""
+        dialogs = []
+        with open(dataset.path, encoding="utf-8", errors="replace") as file:
+            for line in islice(file, first, first + count):
+                try:
+                    row = json.loads(line)
+                    messages = row["messages"] or [{"role": "text", "content": row.get("text", "")}]
+                    dialogs.append([{"role": str(turn["role"]), "content": str(turn["content"])} for turn in messages])
+                except (ValueError, KeyError, TypeError, RecursionError):
+                    continue
+        return dialogs
+
+    def count_rows(self, dataset: Dataset) -> int:
+        """Rows of the file; from the report if it fits, else counted."""
+        if dataset.dialogs is not None:
+            return dataset.dialogs
+        with open(dataset.path, "rb") as file:
+            return sum(1 for line in file if line.strip())
+
+    def delete(self, name: str) -> Path:
+        """Move a dataset and what lies beside it to the trash. Returns where it went, for `restore`."""
+        dataset = self.get(name)
+        trashed = self.workspace.move_to_trash(dataset.path, "dataset")
+        _carry(dataset.path.with_suffix(""), trashed)
+        return trashed
+
+    def restore(self, trashed: Path) -> Dataset:
+        """Undo `delete`. Raises UserError if there is a dataset of that name again."""
+        back = self.workspace.restore(trashed)
+        _carry(trashed, back.with_suffix(""))
+        return self._read(back)
+
+    def rename(self, name: str, new_name: str) -> Dataset:
+        """Raises UserError if the new name is taken."""
+        dataset, target = self.get(name), self.path(new_name)
+        if target.exists():
+            raise UserError("conflict", f"there is a dataset {new_name} already", "Choose another name.")
+        _carry(dataset.path.with_suffix(""), target.with_suffix(""))
+        os.rename(dataset.path, target)
+        return self._read(target)
+
+
+def _carry(before: Path, after: Path) -> None:
+    """What lies beside a dataset, under the name `before` and an ending, gets the name `after`."""
+    for ending in COMPANIONS:
+        beside = before.with_name(f"{before.name}{ending}")
+        if beside.is_file():
+            os.rename(beside, after.with_name(f"{after.name}{ending}"))
+
+
+def report_path(dataset: Path) -> Path:
+    """The report beside a dataset file: `x_dataset.jsonl` has `x_dataset.report.json`."""
+    return dataset.with_suffix(".report.json")

@@ -1,0 +1,1 @@
+"""Runs: started, queued, supervised, followed, compared."""

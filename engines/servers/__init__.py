@@ -1,0 +1,1 @@
+"""Model servers: started, asked, switched to another adapter; conversations with them."""

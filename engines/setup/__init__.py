@@ -1,0 +1,1 @@
+"""Environments that scripts run in, and what is installed into them."""

@@ -1,0 +1,1 @@
+"""Sweeps: many trainings to find better parameters."""
