@@ -52,6 +52,7 @@ bench: $(VENV)/.dev
 bench-voice: $(VOICE)/.tts
 	$(VOICE)/bin/python -m benchmarks.voice_training
 	$(VOICE)/bin/python -m benchmarks.samples
+	$(VOICE)/bin/python -m benchmarks.long_recording
 
 clean:
 	rm -rf $(VENV) $(VOICE) .venv-vllm .venv-gguf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

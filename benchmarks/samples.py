@@ -28,6 +28,7 @@ import soundfile
 import soxr
 
 from benchmarks.terminal import report
+from engines.contract import events
 from tts import demo_whisper
 from tts.demo_speech import RATE, SENTENCES, say
 from tts.listening import word_errors
@@ -53,20 +54,23 @@ def write_clips(folder: Path, count: int) -> float:
     return frames / RATE
 
 
-def take_in(folder: Path, home: Path) -> tuple[float, float]:
-    """(CPU seconds of the import and its workers, largest memory of one of them in MB)."""
+def take_in(recordings: Path, home: Path) -> tuple[float, float, dict[str, Any]]:
+    """(CPU seconds of all imports so far and their workers, largest memory of one of them in MB, what came of it)."""
     files = home.with_suffix(".json")
-    files.write_text(json.dumps([str(folder)]))
+    files.write_text(json.dumps([str(recordings)]))
     command = [sys.executable, "-m", "tts.import_samples", str(home), "--files", str(files)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
     most = 0.0
-    while process.poll() is None:
-        most = max(most, *(memory(pid) for pid in family(process.pid)))
-        time.sleep(0.2)
-    if process.returncode:
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, stdout=output, stdin=subprocess.DEVNULL)
+        while process.poll() is None:
+            most = max(most, *(memory(pid) for pid in family(process.pid)))
+            time.sleep(0.2)
+        output.seek(0)
+        last = events.parse(output.read().splitlines()[-1])
+    if process.returncode or last is None:
         raise SystemExit(f"the import ended with {process.returncode}")
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime, most
+    return used.ru_utime + used.ru_stime, most, last
 
 
 def family(pid: int) -> list[int]:
@@ -121,8 +125,8 @@ def main() -> None:
         folder = Path(name)
         few = write_clips(folder / "few", arguments.clips // 10)
         many = write_clips(folder / "many", arguments.clips)
-        few_cpu, few_memory = take_in(folder / "few", folder / "home-few")
-        all_cpu, many_memory = take_in(folder / "many", folder / "home-many")
+        few_cpu, few_memory, _ = take_in(folder / "few", folder / "home-few")
+        all_cpu, many_memory, _ = take_in(folder / "many", folder / "home-many")
         many_cpu = all_cpu - few_cpu  # children are counted together
         speed, growth = many / (many_cpu / CORES), many_memory / few_memory
         print(f"{arguments.clips} clips, {many:.0f} s of sound: {many_cpu:.0f} s of CPU; {few:.0f} s: {few_cpu:.0f} s")

@@ -6,7 +6,6 @@ a method starts it and returns the run, which any face can follow.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from engines.config import Config, SampleConfig, TranscribeConfig, build
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.running import devices
-from engines.running.questions import ask_script
 from engines.running.runs import Run, Runs
 from engines.setup.environments import Environments
+from engines.voice import telegram_notes
 from engines.voice.samples import Samples
 from engines.voice.voice_jobs import VoiceJobs
 from engines.workspace import Workspace, is_real_dir
@@ -58,13 +57,10 @@ class TTSEngine:
 
         Raises UserError for what is not there, and for an export that does not tell whose it is.
         """
-        files: list[str] = []
-        for source in sources:
-            path = Path(source).expanduser().absolute()
-            if not path.exists():
-                raise UserError("not_found", f"there is no file or folder {path}", "Check the path.")
-            files += self._voice_notes(path, config.owner_name) if is_telegram(path) else [str(path)]
-        if not files:
+        wanted = [
+            telegram_notes.wanted_of(Path(source).expanduser().absolute(), config.owner_name) for source in sources
+        ]
+        if not wanted:
             raise UserError("usage", "no recording was named", "Name files, folders or zip archives.")
         python = self.environments.require("tts")
         argv = [
@@ -74,7 +70,7 @@ class TTSEngine:
         name = Path(sources[0]).name + (f" and {len(sources) - 1} more" if len(sources) > 1 else "")
         env = self.environments.variables("tts")
         run = self.runs.create("samples", name, argv, config=config.model_dump(), env=env)
-        statefiles.write_json(run.folder / "files.json", files)
+        statefiles.write_json(run.folder / "files.json", wanted)
         self.remember_config(**config.model_dump(exclude={"owner_name"}))
         self.runs.start(run)
         return run
@@ -113,16 +109,3 @@ class TTSEngine:
         """With the folder of a Whisper that lies in the workspace instead of its name."""
         own = self.workspace.voice / "models" / Path(config.whisper_model).name
         return config.model_copy(update={"whisper_model": str(own)}) if is_real_dir(own) else config
-
-    def _voice_notes(self, export: Path, owner: str) -> list[str]:
-        found = ask_script(Path(sys.executable), "finetune.voice_notes", [str(export), "--owner", owner])
-        if not found["files"]:
-            missing = f", {found['missing']} were left out of the export" if found["missing"] else ""
-            cause = f"{export.name} holds no voice notes of {found['owner'] or 'its owner'}{missing}"
-            raise UserError("bad_input", cause, "Export with voice messages, or give another owner.")
-        return list(found["files"])
-
-
-def is_telegram(path: Path) -> bool:
-    """Is it an export's folder, or the `result.json` in it?"""
-    return (path / "result.json").is_file() if path.is_dir() else path.suffix == ".json"

@@ -36,11 +36,15 @@ class Block:
 
 
 class Recording:
-    """One file. `blocks` reads it once; afterwards `seconds` is its true length, `damage` what was wrong with it."""
+    """One file. `blocks` reads it once; afterwards `seconds` is its true length, `damage` what was wrong with it.
+
+    position: bytes of the file that were read so far.
+    """
 
     def __init__(self, path: Path):
         self.path = path
         self.seconds = 0.0
+        self.position = 0
         self.rate = self.channels = 0
         self.damage = ""
 
@@ -53,7 +57,9 @@ class Recording:
                 raise UserError("bad_input", f"{self.path.name} is empty", "Copy the recording again.")
             self.damage = _cut_off(head, self.path.stat().st_size)
             container = _container(head)
-            yield from self._resampled(self._read_with_av(file, container) if container else self._read(file))
+            for block in self._resampled(self._read_with_av(file, container) if container else self._read(file)):
+                self.position = file.tell()
+                yield block
         if not self.seconds:
             raise UserError("bad_input", f"{self.path.name} holds no sound", "Copy the recording again.")
 

@@ -3,8 +3,8 @@
     python -m tts.import_samples HOME --files LIST.json [--config CONFIG.json]
 
 HOME is a workspace's `qwen3-tts` folder; LIST.json the paths of recordings, folders and zip
-archives; CONFIG holds the parameters of `SampleConfig`. The originals are only read. Each
-recording is on the list of samples with all its pieces or not at all, whenever this ends;
+archives (or what of them: see `Wanted`); CONFIG holds the parameters of `SampleConfig`. The
+originals are only read. Each recording is on the list of samples with all its pieces or not at all, whenever this ends;
 one that is there already (by content) is passed over, so an interrupted import is just
 started again. Decoding is left to processes of their own: a damaged file may crash a decoder.
 """
@@ -30,8 +30,8 @@ from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script, stop_requested, write_result
 from engines.voice.sample_registry import Entry, SampleRegistry
-from tts.one_recording import Taken, sha256_of, take
-from tts.recordings import Source, sources
+from tts.one_recording import Taken, begin_worker, sha256_of, take
+from tts.recordings import Source, Wanted, sources
 
 INCOMING = ".incoming"
 MOST_WORKERS = 8
@@ -42,6 +42,7 @@ WORKERS = {
 }  # fmt: skip
 KEEP_SECONDS = 2.0  # between writings of the list, which takes 0.1 s for a thousand samples
 WAITING = 4  # recordings handed to each worker at once: bounded memory, however many there are
+EMIT_SECONDS = 0.5
 SHOWN_PROBLEMS = 50
 
 
@@ -56,7 +57,7 @@ class Import:
             entry["source"]["sha256"] for entry in registry.entries() if isinstance(entry.get("source"), dict)
         }
         self.added = self.done = 0
-        self.read_seconds = self.kept_seconds = 0.0
+        self.read_seconds = self.kept_seconds = self.short_seconds = 0.0
         self.skipped: dict[str, str] = {}
         self.left_out: Counter[str] = Counter()
 
@@ -73,7 +74,6 @@ class Import:
         """Take all of them in, in order; stops at a recording's end when asked to."""
         wanted = list(self._new(found))
         emit("phase", name="import", text=f"Taking in {len(wanted)} recordings")
-        emit("progress", done=0, total=len(wanted), unit="recordings")
         waiting: list[Taken] = []
         kept_at = time.monotonic()
         for source, taken in results(wanted, self.incoming, self.config):
@@ -82,13 +82,13 @@ class Import:
                 emit("warning", text=f"{source.name}: {taken.skipped}")
             self.left_out += taken.left_out
             self.read_seconds += taken.seconds
+            self.short_seconds += taken.short_seconds
             if taken.entries:
                 waiting.append(taken)
             if time.monotonic() - kept_at > KEEP_SECONDS:
                 self.keep(waiting)
                 kept_at, waiting = time.monotonic(), []
             self.done += 1
-            emit("progress", done=self.done, total=len(wanted), unit="recordings")
         self.keep(waiting)
 
     def _new(self, found: list[Source]) -> Iterator[Source]:
@@ -129,6 +129,32 @@ class Import:
         self.kept_seconds += sum(entry["duration_sec"] for taken in recordings for entry in taken.entries)
 
 
+class Bytes:
+    """How much of all recordings was read, by all workers together: a single one may take minutes."""
+
+    def __init__(self, wanted: list[Source], context: Any):
+        self.total = sum(source.file.stat().st_size for source in wanted)
+        self.finished = 0
+        self.read = context.Value("d", 0.0)  # by the workers
+        self.emit()
+
+    def emit(self) -> None:
+        done = min(self.total, max(self.finished, self.read.value))
+        emit("progress", done=round(done / 1e6, 1), total=round(self.total / 1e6, 1), unit="MB")
+
+    def finish(self, source: Source) -> None:
+        self.finished += source.file.stat().st_size
+        self.emit()
+
+    def wait(self, future: Future[Taken]) -> Taken:
+        """The result of a worker; meanwhile it is told how far all of them are."""
+        while True:
+            try:
+                return future.result(EMIT_SECONDS)
+            except TimeoutError:
+                self.emit()
+
+
 def results(wanted: list[Source], folder: Path, config: SampleConfig) -> Iterator[tuple[Source, Taken]]:
     """What became of each, in order. A worker that crashes costs only the recording that crashed it."""
     workers = min(
@@ -136,40 +162,43 @@ def results(wanted: list[Source], folder: Path, config: SampleConfig) -> Iterato
     )
     context = multiprocessing.get_context("spawn")
     os.environ.update(WORKERS)
+    bytes_read = Bytes(wanted, context)
     todo = list(reversed(wanted))
     while todo:
         waiting: list[tuple[Source, Future[Taken]]] = []
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_quiet_worker) as pool:
+        with _pool(workers, context, bytes_read) as pool:
             while (todo or waiting) and not stop_requested():
                 while todo and len(waiting) < workers * WAITING:
                     source = todo.pop()
                     waiting.append((source, pool.submit(take, source, folder, config)))
                 source, future = waiting[0]
                 try:
-                    taken = future.result()
+                    taken = bytes_read.wait(future)
                 except BrokenProcessPool:
                     break
                 waiting.pop(0)
-                yield source, taken
+                bytes_read.finish(source)
+                if not taken.stopped:
+                    yield source, taken
             pool.shutdown(wait=True, cancel_futures=True)
         if stop_requested():
             return
         for source, _ in waiting:  # those that were under way in the broken pool, each in a process of its own
-            yield source, alone(source, folder, config, context)
+            yield source, alone(source, folder, config, bytes_read, context)
 
 
-def alone(source: Source, folder: Path, config: SampleConfig, context: Any) -> Taken:
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_quiet_worker) as pool:
+def alone(source: Source, folder: Path, config: SampleConfig, bytes_read: Bytes, context: Any) -> Taken:
+    with _pool(1, context, bytes_read) as pool:
         try:
             return pool.submit(take, source, folder, config).result()
         except BrokenProcessPool:
             return Taken(source.name, skipped="the decoder crashed on it; convert it to WAV with another program")
+        finally:
+            bytes_read.finish(source)
 
 
-def _quiet_worker() -> None:
-    import warnings
-
-    warnings.simplefilter("ignore")
+def _pool(workers: int, context: Any, bytes_read: Bytes) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker, initargs=(bytes_read.read,))
 
 
 def stem_of(name: str) -> str:
@@ -185,6 +214,12 @@ def free_name(stem: str, taken: set[str]) -> str:
         number += 1
         name = f"{stem}-{number}.wav"
     return name
+
+
+def read_wishes(file: Path) -> list[Wanted]:
+    """LIST.json: an item is a path, or an object with the fields of `Wanted`."""
+    found = [item if isinstance(item, dict) else {"path": item} for item in statefiles.load_json(file)]
+    return [Wanted(Path(item["path"]), tuple(item.get("skip", ())), frozenset(item.get("take", ()))) for item in found]
 
 
 def check(config: SampleConfig) -> None:
@@ -214,8 +249,12 @@ def main() -> None:
     work = Import(registry, config)
     work.recover()
     scratch = statefiles.make_private_dir(work.incoming / "unpacked")
-    paths = [Path(name) for name in statefiles.load_json(arguments.files)]
-    work.run(list(sources(paths, scratch)))
+    wishes = read_wishes(arguments.files)
+    found = list(sources(wishes, scratch))
+    if not found:
+        names = ", ".join(wish.path.name for wish in wishes)
+        raise UserError("bad_input", f"{names} holds no recording", "Name files, or folders or archives with some.")
+    work.run(found)
     shutil.rmtree(scratch, ignore_errors=True)
     emit("phase", name="compare", text="Comparing all samples")
     from tts.checks import compare
@@ -231,6 +270,8 @@ def main() -> None:
         recordings=work.done,
         read_seconds=round(work.read_seconds, 1),
         kept_seconds=round(work.kept_seconds, 1),
+        short_seconds=round(work.short_seconds, 1),
+        silent_seconds=round(max(0.0, work.read_seconds - work.kept_seconds - work.short_seconds), 1),
         left_out=dict(work.left_out),
         skipped=dict(list(work.skipped.items())[:SHOWN_PROBLEMS]),
         skipped_count=len(work.skipped),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from engines.config import SampleConfig
 from engines.contract.errors import UserError
+from engines.contract.run_protocol import stop_requested
 from engines.voice.sample_registry import Entry
 from tts import checks, speech
-from tts.audio import Recording, write
+from tts.audio import Block, Recording, write
 from tts.recordings import Source
 from tts.speech import Piece
 
@@ -22,9 +26,38 @@ class Taken:
 
     source: str
     entries: list[Entry] = field(default_factory=list)
-    seconds: float = 0.0
+    seconds: float = 0.0  # of the recording
+    short_seconds: float = 0.0  # of it in pieces that were left out
     skipped: str = ""  # why there is none
+    stopped: bool = False  # on the way
     left_out: Counter[str] = field(default_factory=Counter)  # pieces
+
+
+_read: Any = None  # of a worker: bytes that all of them have read, to be added to
+
+
+def begin_worker(read: Any) -> None:
+    """Make a process ready for `take`. read: a shared number."""
+    global _read
+    _read = read
+    warnings.simplefilter("ignore")
+
+
+class Stopped(Exception):
+    """The import was asked to stop while a recording was read."""
+
+
+def watched(recording: Recording) -> Iterator[Block]:
+    """Its blocks; how far it is, is told on the way. Raises Stopped: hours of sound are not waited for."""
+    before = 0
+    for block in recording.blocks():
+        if stop_requested():
+            raise Stopped
+        yield block
+        if _read is not None:
+            with _read.get_lock():
+                _read.value += recording.position - before
+            before = recording.position
 
 
 def take(source: Source, folder: Path, config: SampleConfig) -> Taken:
@@ -36,9 +69,10 @@ def take(source: Source, folder: Path, config: SampleConfig) -> Taken:
         config.max_duration_sec, config.piece_min_sec, min(config.piece_max_sec, config.max_duration_sec)
     )
     try:
-        for piece in speech.pieces(recording.blocks(), lengths):
+        for piece in speech.pieces(watched(recording), lengths):
             if piece.seconds < config.min_duration_sec:
                 taken.left_out["shorter than the shortest"] += 1
+                taken.short_seconds += piece.seconds
                 continue
             figures = checks.measure(piece)
             prints = {"sound": checks.sound_print(piece.audio)}
@@ -58,10 +92,11 @@ def take(source: Source, folder: Path, config: SampleConfig) -> Taken:
                     "prints": prints,
                 }
             )
-    except UserError as error:
-        taken.skipped = error.cause.removeprefix(f"{source.file.name} ")
-        taken.entries.clear()
-        return taken
+    except (UserError, Stopped) as error:
+        for entry in taken.entries:
+            (folder / entry["filename"]).unlink(missing_ok=True)
+        skipped = error.cause.removeprefix(f"{source.file.name} ") if isinstance(error, UserError) else ""
+        return Taken(source.name, skipped=skipped, stopped=isinstance(error, Stopped))
     taken.seconds = recording.seconds
     for entry in taken.entries if recording.damage else []:
         entry["checks"]["damage"] = recording.damage

@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -30,27 +30,47 @@ class Source:
     text: str = ""
 
 
-def sources(paths: list[Path], scratch: Path) -> Iterator[Source]:
-    """All recordings of `paths`; archives are unpacked into `scratch`. Raises UserError for what is not there."""
-    for path in paths:
+@dataclass(frozen=True)
+class Wanted:
+    """What is taken of a file, folder or archive: all recordings but those below the folders `skip`, of which only
+    `take` are. Names are relative to `path`; "." is all of it."""
+
+    path: Path
+    skip: tuple[str, ...] = ()
+    take: frozenset[str] = frozenset()
+
+    def wants(self, name: str) -> bool:
+        if name in self.take:
+            return True
+        return _looks_like_audio(Path(name).name) and not any(
+            folder == "." or name.startswith(f"{folder}/") for folder in self.skip
+        )
+
+
+def sources(wishes: Iterable[Wanted], scratch: Path) -> Iterator[Source]:
+    """All recordings that are wanted; archives are unpacked into `scratch`. Raises UserError for what is not there."""
+    for wanted in wishes:
+        path = wanted.path
         if path.is_dir():
-            yield from _of_folder(path)
+            yield from _of_folder(wanted)
         elif not path.exists():
             raise UserError("not_found", f"there is no file or folder {path}", "Check the path.")
         elif zipfile.is_zipfile(path):
-            yield from _of_archive(path, scratch)
+            yield from _of_archive(wanted, scratch)
         else:
             yield Source(path.name, path, _text_beside(path))
 
 
-def _of_folder(folder: Path) -> Iterator[Source]:
+def _of_folder(wanted: Wanted) -> Iterator[Source]:
     """Files with the suffix of a recording, by name. Hidden ones and links are passed over."""
+    folder = wanted.path
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place) / name
-            if _looks_like_audio(name) and stat.S_ISREG(path.lstat().st_mode):
-                yield Source(str(path.relative_to(folder)), path, _text_beside(path))
+            relative = path.relative_to(folder)
+            if wanted.wants(relative.as_posix()) and stat.S_ISREG(path.lstat().st_mode):
+                yield Source(str(relative), path, _text_beside(path))
 
 
 def _looks_like_audio(name: str) -> bool:
@@ -65,13 +85,14 @@ def _text_beside(path: Path) -> str:
         return ""
 
 
-def _of_archive(archive: Path, scratch: Path) -> Iterator[Source]:
+def _of_archive(wish: Wanted, scratch: Path) -> Iterator[Source]:
     """Members under names that are numbers: a member's own name leads nowhere."""
+    archive = wish.path
     room = shutil.disk_usage(scratch).free - SPARE_BYTES
     try:
         with zipfile.ZipFile(archive) as opened:
             members = {member.filename: member for member in opened.infolist() if not member.is_dir()}
-            wanted = [member for name, member in members.items() if _looks_like_audio(Path(name).name)]
+            wanted = [member for name, member in members.items() if wish.wants(name)]
             if len(members) > MANY:
                 raise _refusal(archive, f"holds {len(members):,} files")
             for number, member in enumerate(wanted):

@@ -58,7 +58,9 @@ def report_import(result: dict[str, Any]) -> None:
     kept, read = format.duration(result["kept_seconds"]), format.duration(result["read_seconds"])
     say(f"added:    {result['added']} samples, {kept} of speech out of {read}")
     for reason, number in result["left_out"].items():
-        say(f"left out: {number} pieces {reason}")
+        say(f"left out: {number} pieces {reason}, {format.duration(result['short_seconds'])} of speech")
+    if result["silent_seconds"] >= 1:
+        say(f"silence:  {format.duration(result['silent_seconds'])} in which nobody speaks")
     skipped = result["skipped"]
     for name, cause in list(skipped.items())[:SHOWN_SKIPPED]:
         say(f"skipped:  {name}: {cause}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,12 +18,15 @@ import soundfile
 
 from engines.config import SampleConfig
 from engines.contract.errors import UserError
+from engines.running.follow import LogFile
 from engines.running.runs import Run
 from engines.tts import TTSEngine
 from engines.voice.samples import Sample
 from engines.workspace import Workspace
 from tests.tts import recordings
 from tts.demo_speech import RATE, SENTENCES, say
+from tts.one_recording import take
+from tts.recordings import Source
 
 QUICK = SampleConfig(find_speakers=False)
 
@@ -181,27 +185,83 @@ def test_archives_and_texts_beside_and_nothing_twice(tts: TTSEngine, tmp_path: P
     assert run.result()["skipped"] == {"one.wav": "is there already"} and len(tts.samples.list()) == 1
 
 
-def test_the_owner_s_voice_notes_come_straight_from_an_export(tts: TTSEngine, tmp_path: Path) -> None:
-    export = tmp_path / "ChatExport"
+def write_export(export: Path, outside: str) -> None:
+    """A chat of two: a note of each, one that leads out of the folder, one that was not exported."""
     (export / "voice_messages").mkdir(parents=True)
-    soundfile.write(tmp_path / "outside.ogg", say(SENTENCES[5]), RATE)
     messages = []
     for number, (author, file) in enumerate(
-        [("user1", "voice_messages/a.ogg"), ("user2", "voice_messages/b.ogg"), ("user1", "../outside.ogg"),
+        [("user1", "voice_messages/a.ogg"), ("user2", "voice_messages/b.ogg"), ("user1", outside),
          ("user1", "(File not included. Change data exporting settings to download.)")]
     ):  # fmt: skip
         if file.startswith("voice"):
             soundfile.write(export / file, say(SENTENCES[number]), RATE)
         messages.append({
             "id": number, "type": "message", "date": "2026-01-01T10:00:00", "date_unixtime": "1767261600",
-            "from": "Sample", "from_id": author, "media_type": "voice_message", "file": file, "text": "",
+            "from": "Sample" if author == "user1" else "Peer", "from_id": author, "media_type": "voice_message",
+            "file": file, "text": "",
         })  # fmt: skip
     chat = {"name": "Peer", "type": "personal_chat", "id": 2, "messages": messages}
     (export / "result.json").write_text(json.dumps(chat))
-    add(tts, export)
-    assert [sample.filename for sample in tts.samples.list()] == ["a.wav"]
+
+
+@pytest.mark.parametrize("way", ["folder", "json", "folder_around", "zip", "zip_around"])
+def test_the_owner_s_voice_notes_come_straight_from_an_export(tts: TTSEngine, tmp_path: Path, way: str) -> None:
+    around = tmp_path / "around"
+    export = around / "ChatExport"
+    soundfile.write(tmp_path / "outside.ogg", say(SENTENCES[5]), RATE)
+    write_export(export, "../../outside.ogg")
+    own = ["a.wav"]
+    if way.endswith("around"):
+        soundfile.write(around / "memo.wav", say(SENTENCES[6]), RATE)
+        own += ["memo.wav"]
+    source = {"folder": export, "json": export / "result.json", "folder_around": around}.get(way)
+    if source is None:
+        root = around if way == "zip_around" else export
+        source = Path(shutil.make_archive(str(tmp_path / "export"), "zip", root))
+    add(tts, source)
+    assert sorted(sample.filename for sample in tts.samples.list()) == own
     with pytest.raises(UserError, match="nobody in the export is called"):
-        tts.add_samples([export], SampleConfig(owner_name="Nobody"))
+        tts.add_samples([source], SampleConfig(owner_name="Nobody"))
+    add(tts, source, config=SampleConfig(owner_name="Peer", find_speakers=False))
+    assert sorted(sample.filename for sample in tts.samples.list()) == sorted([*own, "b.wav"])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_export_that_does_not_tell_whose_voices_it_has(tts: TTSEngine, tmp_path: Path, packed: bool) -> None:
+    export = tmp_path / "ChatExport"
+    (export / "voice_messages").mkdir(parents=True)
+    (export / "messages.html").write_text("<html>")
+    (export / "voice_messages" / "a.ogg").write_bytes(b"x")
+    source = Path(shutil.make_archive(str(tmp_path / "export"), "zip", export)) if packed else export
+    with pytest.raises(UserError, match="as HTML") as caught:
+        tts.add_samples([source], QUICK)
+    assert "JSON" in caught.value.next_step
+
+
+def test_a_stop_does_not_wait_for_the_end_of_a_long_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recordings.long_one(tmp_path / "talk.wav", 2)
+    (tmp_path / "pieces").mkdir()
+    monkeypatch.setenv("FTUI_RUN_DIR", str(tmp_path))
+    source = Source("talk.wav", tmp_path / "talk.wav")
+    assert not take(source, tmp_path / "pieces", QUICK).stopped and list((tmp_path / "pieces").iterdir())
+    shutil.rmtree(tmp_path / "pieces")
+    (tmp_path / "pieces").mkdir()
+    (tmp_path / "stop.json").touch()
+    taken = take(source, tmp_path / "pieces", QUICK)
+    assert taken.stopped and not taken.entries and not list((tmp_path / "pieces").iterdir())
+
+
+def test_every_second_is_accounted_for_and_progress_is_told_on_the_way(tts: TTSEngine, tmp_path: Path) -> None:
+    recordings.long_one(tmp_path / "talk.wav", 2)
+    run = add(tts, tmp_path / "talk.wav")
+    result = run.result()
+    told = [event for event in LogFile(run.log).poll_all() if event["event"] == "progress"]
+    assert told[0]["done"] == 0 and told[-1]["done"] == told[-1]["total"] > 0
+    samples = tts.samples.list()
+    assert result["kept_seconds"] == pytest.approx(sum(sample.duration_sec or 0 for sample in samples), abs=0.1)
+    assert result["read_seconds"] == pytest.approx(soundfile.info(tmp_path / "talk.wav").duration, abs=0.1)
+    whole = result["kept_seconds"] + result["short_seconds"] + result["silent_seconds"]
+    assert whole == pytest.approx(result["read_seconds"], abs=0.2)
 
 
 def test_killed_at_any_moment_an_import_is_just_done_again(tts: TTSEngine, tmp_path: Path) -> None:
