@@ -139,8 +139,8 @@ class Bytes:
         self.emit()
 
     def emit(self) -> None:
-        done = min(self.total, max(self.finished, self.read.value))
-        emit("progress", done=round(done / 1e6, 1), total=round(self.total / 1e6, 1), unit="MB")
+        done = min(self.total, max(self.finished, int(self.read.value)))
+        emit("progress", done=done, total=self.total, unit="bytes")
 
     def finish(self, source: Source) -> None:
         self.finished += source.file.stat().st_size
