@@ -17,8 +17,8 @@ import time
 from collections.abc import Callable
 
 from benchmarks.telegram import CYRILLIC, LATIN, MARKS
-from finetune.dialogs import Row, Turn
 from finetune.filters import Filters
+from finetune.formats.dialog import Dialog, Turn
 from finetune.redaction import Redactor
 
 MOST_SECONDS = 3.0  # for so many texts:
@@ -41,14 +41,14 @@ def chat_messages(count: int, seed: int = 7) -> list[str]:
     return made
 
 
-def with_copies(messages: list[str], seed: int = 8) -> list[Row]:
+def with_copies(messages: list[str], seed: int = 8) -> list[Dialog]:
     """Dialogs of one question and answer; a tenth are copies of others, half of these with a word added."""
     random_ = random.Random(seed)
     rows = []
     for number, message in enumerate(messages):
         if number and number % 10 == 0:
             message = messages[random_.randrange(number)] + ("" if number % 20 else " 🙂 ok")
-        rows.append(Row([Turn("user", "?"), Turn("assistant", message)], str(number)))
+        rows.append(Dialog([Turn("user", "?"), Turn("assistant", message)], str(number)))
     return rows
 
 
@@ -56,7 +56,7 @@ def redact_all(messages: list[str], redactor: Redactor) -> list[str]:
     return [redactor.redact(message) for message in messages]
 
 
-def filter_all(rows: list[Row], filters: Filters) -> int:
+def filter_all(rows: list[Dialog], filters: Filters) -> int:
     return sum(filters.reason(row) is not None for row in rows)
 
 

@@ -3,8 +3,8 @@
     python -m benchmarks.data [--megabytes 200] [--runs 3]
 
 Interleaved, CPU seconds, medians: a Telegram export plain, and with redaction and exact
-duplicates; the same export at several sizes, for memory and for growth; JSONL of dialogs
-and of instructions; and the time that `ftui data inspect` takes. Ends with 1 where a goal is missed.
+duplicates; the same export at several sizes, for memory and for growth; JSONL of each
+format; and the time that `ftui data inspect` takes. Ends with 1 where a goal is missed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.telegram import LATIN, measure, write_export
@@ -30,24 +31,48 @@ LONGEST_INSPECTION = 1.0  # seconds
 
 
 def write_jsonl(path: Path, megabytes: float, kind: str) -> None:
-    """Dialogs of two to six turns of 10 to 60 words each, or instructions with answers of 300 words."""
+    """Rows of a format: dialogs of two to six turns of 10 to 60 words each, or a question and an answer."""
     random_ = random.Random(11)
     words = LATIN.split()
 
-    def text(count: int) -> str:
-        return " ".join(random_.choices(words, k=count)) + "."
+    def text(least: int, most: int) -> str:
+        return " ".join(random_.choices(words, k=random_.randint(least, most))) + "."
 
     with open(path, "w", encoding="utf-8") as file:
         while file.tell() < megabytes * 1e6:
-            if kind == "messages":
-                turns = [
-                    {"role": ("user", "assistant")[number % 2], "content": text(random_.randint(10, 60))}
-                    for number in range(random_.choice([2, 4, 6]))
-                ]
-                row: dict[str, object] = {"messages": turns}
-            else:
-                row = {"instruction": text(30), "input": "", "output": text(300)}
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(row_of(kind, text, 2 * random_.randint(1, 3))) + "\n")
+
+
+def row_of(kind: str, text: Callable[[int, int], str], turns: int) -> dict[str, object]:
+    """text: of at least and at most so many words."""
+    said = [(number % 2, text(10, 60)) for number in range(turns)]
+    match kind:
+        case "messages":
+            return {"messages": [{"role": ("user", "assistant")[by], "content": words} for by, words in said]}
+        case "sharegpt":
+            return {"conversations": [{"from": ("human", "gpt")[by], "value": words} for by, words in said]}
+        case "from/value":
+            return {"messages": [{"from": ("user", "assistant")[by], "value": words} for by, words in said]}
+        case "vertex":
+            return {"contents": [{"role": ("user", "model")[by], "parts": [{"text": words}]} for by, words in said]}
+        case "instructions":
+            return {"instruction": text(20, 40), "input": "", "output": text(200, 400)}
+        case "with a system prompt":
+            return {"system": text(10, 20), "instruction": text(10, 60), "input": "", "output": text(10, 60)}
+        case "prompt/completion":
+            return {"prompt": text(10, 60), "completion": text(10, 60)}
+        case "input/output text":
+            return {"input_text": text(10, 60), "output_text": text(10, 60)}
+        case "labels":
+            return {"text": text(40, 120), "label": text(1, 1)}
+        case _:
+            return {"text": text(200, 400)}
+
+
+KINDS = (
+    "messages", "sharegpt", "from/value", "vertex", "instructions", "with a system prompt", "prompt/completion",
+    "input/output text", "labels", "text",
+)  # fmt: skip
 
 
 def prepare(source: Path, folder: Path, **config: object) -> list[str]:
@@ -85,9 +110,9 @@ def compare(folder: Path, megabytes: float, runs: int) -> int:
     sources = {name: folder / f"{name}.json" for name in sizes}
     for name, size in sizes.items():
         write_export(sources[name], size)
-    rows = {kind: folder / f"{kind}.jsonl" for kind in ("messages", "instructions")}
+    rows = {kind: folder / f"{kind.replace('/', ' ')}.jsonl" for kind in KINDS}
     for kind, path in rows.items():
-        write_jsonl(path, megabytes, kind)
+        write_jsonl(path, megabytes / 2, kind)
     commands = {name: prepare(path, folder) for name, path in (sources | rows).items()}
     commands["cleaned"] = prepare(sources["whole"], folder, redact=True, drop_duplicates=True)
     found = medians(commands, runs)

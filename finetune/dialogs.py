@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
-import msgspec
 from msgspec import UNSET
 
 from engines.config import PrepareConfig
@@ -33,18 +32,6 @@ MAX_TURN_MESSAGES = 1000  # keeps memory bounded in a group that talks for weeks
 NAMELESS = "Deleted account"
 
 
-class Row(msgspec.Struct, gc=False, omit_defaults=True):
-    """One line of a dataset. Rows of one session share `conversation`, so that a split keeps them together.
-
-    text: to be continued, instead of messages; all of it is learned. label: of a classification.
-    """
-
-    messages: list[Turn]
-    conversation: str
-    text: str = ""
-    label: str = ""
-
-
 class DialogBuilder(DialogCounts):
     """Takes messages in order and hands each finished dialog to `write`.
 
@@ -55,8 +42,8 @@ class DialogBuilder(DialogCounts):
         self,
         config: PrepareConfig,
         owner_ids: Iterable[str | int],
-        write: Callable[[Row], object],
-        write_all: Callable[[list[Row]], object] | None = None,
+        write: Callable[[Dialog], object],
+        write_all: Callable[[list[Dialog]], object] | None = None,
     ):
         super().__init__()
         self.gap_seconds = config.session_gap_minutes * 60
@@ -139,13 +126,13 @@ class DialogBuilder(DialogCounts):
 
         is_harmless: it is known already that no text has control characters.
         """
-        rows: list[Row] = []
+        rows: list[Dialog] = []
         count = messages = prompts = prompted = asked = said = 0
         for dialog in batch:
             turns = dialog.turns
             characters = characters_as_they_are(turns, is_harmless) if turns else None
             if characters is None or len(turns) - len(turns) % 2 < self.min_turns:
-                self._add_other_dialog(dialog, rows)
+                self._add_other_dialog(dialog, rows, is_harmless)
                 continue
             count += 1
             messages += len(turns)
@@ -154,7 +141,7 @@ class DialogBuilder(DialogCounts):
                 prompted += characters[0]
             asked += characters[1]
             said += characters[2]
-            rows.append(Row(turns, dialog.conversation, label=dialog.label))
+            rows.append(dialog)
         if count:
             self.messages_read += messages
             self.messages_used += messages
@@ -167,11 +154,11 @@ class DialogBuilder(DialogCounts):
             self.characters["system"] += prompted
         self.write_all(rows)
 
-    def _add_other_dialog(self, dialog: Dialog, rows: list[Row]) -> None:
+    def _add_other_dialog(self, dialog: Dialog, rows: list[Dialog], is_harmless: bool) -> None:
         """One that is text, or has to be mended, or is left out."""
         if not dialog.turns:
             self.messages_read += 1
-            text = harmless(dialog.text).strip()
+            text = (dialog.text if is_harmless else harmless(dialog.text)).strip()
             if not text:  # or an answer that should not be given
                 self.dropped["nothing_to_learn"] += 1
                 return
@@ -179,7 +166,7 @@ class DialogBuilder(DialogCounts):
             self.texts += 1
             self.conversations += 1
             self.characters["text"] += len(text)
-            rows.append(Row([], dialog.conversation, text=text))
+            rows.append(Dialog(conversation=dialog.conversation, text=text))
             return
         self.messages_read += len(dialog.turns)
         turns, dropped = whole_turns(dialog, self.joins)
@@ -197,7 +184,7 @@ class DialogBuilder(DialogCounts):
         self.turns += said
         self.messages_used += used
         self.conversations += 1
-        rows.append(Row(turns, dialog.conversation, label=dialog.label))
+        rows.append(Dialog(turns, dialog.conversation, label=dialog.label))
 
     def end_session(self) -> None:
         """Hand over what is complete; the next message begins a new session."""
@@ -292,7 +279,7 @@ class DialogBuilder(DialogCounts):
         self.conversations += not now.wrote
         now.wrote = True
         position = self._chat.position if self._chat else 0
-        self.write(Row(self._head(now.began) + turns, f"{self.file}{position}/{now.began}"))
+        self.write(Dialog(self._head(now.began) + turns, f"{self.file}{position}/{now.began}"))
 
 
 def speaker_name(name: str | None) -> str:

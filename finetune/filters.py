@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from engines.contract.errors import UserError
-from finetune.dialogs import Row
+from finetune.formats.dialog import Dialog
 from finetune.tokens import estimate_row_tokens
 
 LEAST_LETTERS = 20  # of a text whose language can be told
@@ -32,7 +32,7 @@ class Filter(Protocol):
 
     reason: str
 
-    def keep(self, row: Row) -> bool: ...
+    def keep(self, row: Dialog) -> bool: ...
 
 
 class Filters:
@@ -69,7 +69,7 @@ class Filters:
     def __bool__(self) -> bool:
         return bool(self._filters)
 
-    def reason(self, row: Row) -> str | None:
+    def reason(self, row: Dialog) -> str | None:
         """The first reason to leave `row` out, which is counted; None to keep it."""
         for filter_ in self._filters:
             if not filter_.keep(row):
@@ -83,8 +83,8 @@ class OneWordAnswers:
 
     reason = "one_word_answers"
 
-    def keep(self, row: Row) -> bool:
-        answers = [turn.content for turn in row.messages if turn.role == "assistant" and turn.weight]
+    def keep(self, row: Dialog) -> bool:
+        answers = [turn.content for turn in row.turns if turn.role == "assistant" and turn.weight]
         return not answers or any(len(answer.split(None, 2)) > 1 for answer in answers)
 
 
@@ -96,7 +96,7 @@ class TooFewTokens:
     def __init__(self, least: int):
         self.least = least
 
-    def keep(self, row: Row) -> bool:
+    def keep(self, row: Dialog) -> bool:
         return estimate_row_tokens(row) >= self.least
 
 
@@ -108,7 +108,7 @@ class TooManyTokens:
     def __init__(self, most: int):
         self.most = most
 
-    def keep(self, row: Row) -> bool:
+    def keep(self, row: Dialog) -> bool:
         return estimate_row_tokens(row) <= self.most
 
 
@@ -121,8 +121,8 @@ class BlockedWords:
         several = "|".join(sorted({re.escape(folded(word)) for word in words}))
         self._found = re.compile(rf"(?<!\w)(?:{several})(?!\w)").search
 
-    def keep(self, row: Row) -> bool:
-        return not any(self._found(folded(text)) for text in (row.text, *[turn.content for turn in row.messages]))
+    def keep(self, row: Dialog) -> bool:
+        return not any(self._found(folded(text)) for text in (row.text, *[turn.content for turn in row.turns]))
 
 
 class OtherLanguage:
@@ -144,7 +144,7 @@ class OtherLanguage:
             raise UserError("usage", f"no such language: {', '.join(unknown)}", "Use codes such as en, ru or de.")
         self.wanted.add("zxx")
 
-    def keep(self, row: Row) -> bool:
+    def keep(self, row: Dialog) -> bool:
         text = _NO_LANGUAGE.sub(" ", said(row)[:LANGUAGE_CHARACTERS])
         if sum(map(str.isalpha, text)) < LEAST_LETTERS:
             return True
@@ -159,8 +159,8 @@ class Duplicates:
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
 
-    def keep(self, row: Row) -> bool:
-        parts = [(turn.role, turn.content) for turn in row.messages]
+    def keep(self, row: Dialog) -> bool:
+        parts = [(turn.role, turn.content) for turn in row.turns]
         several = [("text", row.text), ("label", row.label), *parts]
         text = "\0".join(f"{role} {' '.join(content.casefold().split())}" for role, content in several)
         key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
@@ -185,7 +185,7 @@ class NearDuplicates:
         self._seen = RMinHashDeduplicator(threshold, SIGNATURE, use_lsh=True, num_bands=bands(threshold), seed=SEED)
         self._number = 0
 
-    def keep(self, row: Row) -> bool:
+    def keep(self, row: Dialog) -> bool:
         words = _WORDS.findall(said(row).casefold())
         if not words:
             return True
@@ -204,9 +204,9 @@ def bands(threshold: float) -> int:
     return SIGNATURE
 
 
-def said(row: Row) -> str:
+def said(row: Dialog) -> str:
     """All of a dialog but its system prompt, which many share."""
-    return "\n".join([turn.content for turn in row.messages if turn.role != "system"]) + row.text
+    return "\n".join([turn.content for turn in row.turns if turn.role != "system"]) + row.text
 
 
 def folded(text: str) -> str:

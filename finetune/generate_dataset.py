@@ -24,7 +24,7 @@ from engines.config import GenerateConfig, load
 from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script
-from finetune.dialogs import Row, Turn
+from finetune.formats.dialog import Dialog, Turn
 from finetune.plain_text import harmless
 from finetune.prepare_dataset import check_output, run_job
 from finetune.project import SOURCES
@@ -50,7 +50,7 @@ LANGUAGE_SOURCES = ("sales", "faq", "docs")  # which tell what the project speak
 Report = dict[str, Any]
 
 
-class ProjectRow(Row, kw_only=True):
+class ProjectRow(Dialog, kw_only=True, rename={"turns": "messages"}):
     """One line of the dataset, with the place that it comes from."""
 
     source: str

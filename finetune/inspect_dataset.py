@@ -19,7 +19,7 @@ from engines.config import PrepareConfig
 from engines.contract import statefiles
 from engines.contract.run_protocol import run_script
 from finetune import inputs
-from finetune.dialogs import Row
+from finetune.formats.dialog import Dialog
 from finetune.formats.table import PARQUET_MARK, parquet_records, parquet_rows
 from finetune.prepare_dataset import read_config, run_job
 from finetune.reading import Reading
@@ -41,14 +41,14 @@ class Look:
         self.lengths: Counter[str] = Counter()
         self.scripts: Counter[str] = Counter()
 
-    def __call__(self, row: Row) -> None:
+    def __call__(self, row: Dialog) -> None:
         tokens = estimate_row_tokens(row)
         bound = next((bound for bound in BUCKETS if tokens <= bound), None)
         self.lengths[f"to {bound}" if bound else f"over {BUCKETS[-1]}"] += 1
-        text = row.text or " ".join(turn.content for turn in row.messages)
+        text = row.text or " ".join(turn.content for turn in row.turns)
         self.scripts[script_of(text)] += 1
         if len(self.examples) < EXAMPLES:
-            turns = [{"role": turn.role, "content": turn.content} for turn in row.messages]
+            turns = [{"role": turn.role, "content": turn.content} for turn in row.turns]
             self.examples.append({"messages": turns or [{"role": "text", "content": row.text}]})
 
     def histogram(self) -> dict[str, int]:

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
-from finetune.dialogs import Row, Turn
+from finetune.formats.dialog import Dialog, Turn
 
 
-def rows_of(row: Row, mode: str, window_turns: int) -> Iterator[Row]:
+def rows_of(row: Dialog, mode: str, window_turns: int) -> Iterator[Dialog]:
     """The rows that `row` becomes. window_turns: the most turns, without the system's, that one has.
 
     A question and its answer stay together if they alone are more.
@@ -23,8 +23,8 @@ def rows_of(row: Row, mode: str, window_turns: int) -> Iterator[Row]:
     if mode == "dialog" or row.text:
         yield row
         return
-    head = [turn for turn in row.messages if turn.role == "system"]
-    turns = [turn for turn in row.messages if turn.role != "system"]
+    head = [turn for turn in row.turns if turn.role == "system"]
+    turns = [turn for turn in row.turns if turn.role != "system"]
     asked = 0
     for role, run in groupby(range(len(turns)), lambda number: turns[number].role):
         first, *_ = numbers = list(run)
@@ -39,4 +39,4 @@ def rows_of(row: Row, mode: str, window_turns: int) -> Iterator[Row]:
             before = [
                 Turn(said.role, said.content, 0 if said.role == "assistant" else 1) for said in turns[start:first]
             ]
-            yield Row([*head, *before, *turns[first:end]], row.conversation, label=row.label)
+            yield Dialog([*head, *before, *turns[first:end]], row.conversation, label=row.label)

@@ -13,24 +13,37 @@ def characters_as_they_are(turns: list[Turn], is_harmless: bool) -> tuple[int, i
 
     Nearly all dialogs are such. is_harmless: it is known already that no text has control characters.
     """
+    if len(turns) == 2:  # most
+        question, answer = turns
+        if not is_pair_as_it_is(question, answer, is_harmless):
+            return None
+        return 0, len(question.content), len(answer.content)
     system = asked = said = 0
-    one_by_one = iter(turns)
-    if len(turns) % 2:
-        first = next(one_by_one)
+    begin = len(turns) % 2
+    if begin:
+        first = turns[0]
         if first.role != "system" or len(turns) == 1 or not is_as_it_is(first.content, is_harmless):
             return None
         system = len(first.content)
-    for question, answer in zip(one_by_one, one_by_one, strict=False):
-        text, reply = question.content, answer.content
-        if question.role != "user" or answer.role != "assistant" or not text or not reply:
+    for at in range(begin, len(turns), 2):
+        question, answer = turns[at], turns[at + 1]
+        if not is_pair_as_it_is(question, answer, is_harmless):
             return None
-        if text.strip() is not text or reply.strip() is not reply:
-            return None  # or a copy of the same, which does no harm either
-        if not is_harmless and (is_harmful(text) or is_harmful(reply)):
-            return None
-        asked += len(text)
-        said += len(reply)
+        asked += len(question.content)
+        said += len(answer.content)
     return system, asked, said
+
+
+def is_pair_as_it_is(question: Turn, answer: Turn, is_harmless: bool) -> bool:
+    text, reply = question.content, answer.content
+    return (
+        question.role == "user"
+        and answer.role == "assistant"
+        and text.strip() is text  # or a copy of the same, which does no harm either
+        and reply.strip() is reply
+        and bool(text and reply)
+        and (is_harmless or not (is_harmful(text) or is_harmful(reply)))
+    )
 
 
 def is_as_it_is(text: str, is_harmless: bool) -> bool:

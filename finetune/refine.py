@@ -8,8 +8,8 @@ from typing import Any
 from zlib import crc32
 
 from engines.config import PrepareConfig
-from finetune.dialogs import Row
 from finetune.filters import Filters
+from finetune.formats.dialog import Dialog
 from finetune.modes import rows_of
 from finetune.tokens import estimate_tokens
 
@@ -25,8 +25,8 @@ class Refiner:
     def __init__(
         self,
         config: PrepareConfig,
-        write: Callable[[Row], object],
-        write_all: Callable[[list[Row]], object] | None = None,
+        write: Callable[[Dialog], object],
+        write_all: Callable[[list[Dialog]], object] | None = None,
     ):
         """write_all: a faster way for several rows."""
         self.config = config
@@ -52,7 +52,7 @@ class Refiner:
         )
         self.is_plain = self.redactor is None and not self.filters and config.mode == "dialog"
 
-    def __call__(self, row: Row) -> None:
+    def __call__(self, row: Dialog) -> None:
         self.formed += 1
         if self.is_plain:
             self._write(row)
@@ -68,36 +68,37 @@ class Refiner:
             self.windowed += 1
             self._write(part)
 
-    def take(self, rows: list[Row]) -> None:
+    def take(self, rows: list[Dialog]) -> None:
         """Several rows at once."""
         if not self.is_plain:
             for row in rows:
                 self(row)
             return
         self.formed += len(rows)
-        for row in rows:
-            self._look_at(row)
+        self._look_at(rows)
         self.written += len(rows)
         self.write_all(rows)
 
-    def _redact(self, row: Row) -> None:
-        if self.redactor.finds_nothing([row.text, *[turn.content for turn in row.messages]]):
+    def _redact(self, row: Dialog) -> None:
+        if self.redactor.finds_nothing([row.text, *[turn.content for turn in row.turns]]):
             return
         row.text = self.redactor.redact(row.text)
-        for turn in row.messages:
+        for turn in row.turns:
             turn.content = self.redactor.redact(turn.content)
 
-    def _write(self, row: Row) -> None:
-        self._look_at(row)
+    def _write(self, row: Dialog) -> None:
+        self._look_at([row])
         self.written += 1
         self.write(row)
 
-    def _look_at(self, row: Row) -> None:
-        rank = crc32(row.conversation.encode())
-        if rank < self._highest_rank:
-            self._sample.append((rank, row.text + "\n".join([turn.content for turn in row.messages])))
-            if len(self._sample) == 2 * SAMPLED:
-                self._choose_sample()
+    def _look_at(self, rows: list[Dialog]) -> None:
+        highest = self._highest_rank
+        for row in rows:
+            if (rank := crc32(row.conversation.encode())) < highest:
+                self._sample.append((rank, row.text + "\n".join([turn.content for turn in row.turns])))
+                if len(self._sample) == 2 * SAMPLED:
+                    self._choose_sample()
+                    highest = self._highest_rank
 
     def _choose_sample(self) -> None:
         """Keep those of the lowest ranks: the same ones in whatever parts the rows were met."""

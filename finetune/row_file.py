@@ -13,7 +13,7 @@ import msgspec
 from engines.contract import statefiles
 from engines.contract.events import emit
 from engines.contract.run_protocol import stop_requested
-from finetune.dialogs import Row
+from finetune.formats.dialog import Dialog
 
 SECONDS_BETWEEN_EVENTS = 0.2
 WRITTEN_BYTES = 1024 * 1024
@@ -32,14 +32,14 @@ class RowBuffer:
         encoder = msgspec.json.Encoder()
         self._encode, self._encode_lines = encoder.encode_into, encoder.encode_lines
 
-    def write(self, row: Row) -> None:
+    def write(self, row: Dialog) -> None:
         waiting = self._waiting
         self._encode(row, waiting, len(waiting))
         waiting += b"\n"
         if len(waiting) > WRITTEN_BYTES:
             self.flush()
 
-    def write_all(self, rows: list[Row]) -> None:
+    def write_all(self, rows: list[Dialog]) -> None:
         self._waiting += self._encode_lines(rows)
         if len(self._waiting) > WRITTEN_BYTES:
             self.flush()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finetune.dialogs import Row
+from finetune.formats.dialog import Dialog
 
 PER_ASCII = 0.245  # tokens for each character
 PER_OTHER = 0.90
@@ -23,6 +23,6 @@ def estimate_tokens(text: str) -> int:
     return max(round(tokens), bool(text))
 
 
-def estimate_row_tokens(row: Row) -> int:
+def estimate_row_tokens(row: Dialog) -> int:
     """The turns of a dialog with what the chat template writes around them, or the text of a row without turns."""
-    return estimate_tokens(row.text) + sum(estimate_tokens(turn.content) + PER_TURN for turn in row.messages)
+    return estimate_tokens(row.text) + sum(estimate_tokens(turn.content) + PER_TURN for turn in row.turns)

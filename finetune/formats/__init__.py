@@ -43,15 +43,25 @@ ROW_FORMATS = (
     RowFormat("claude", claude.matches, claude.read),
     RowFormat("claude", claude.matches_turn, claude.read_turn, joined=True),
     RowFormat("chatgpt", chatgpt.matches, chatgpt.read),
-    RowFormat("vertex", vertex.matches, vertex.read),
+    RowFormat("vertex", vertex.matches, vertex.read, decode_lines=vertex.decode_lines),
     RowFormat("preference", preference.matches, preference.read),
     RowFormat("messages", messages.matches, messages.read, decode_lines=messages.decode_lines),
-    RowFormat("sharegpt", sharegpt.matches, sharegpt.read),
-    RowFormat("input_output_text", input_output_text.matches, input_output_text.read),
-    RowFormat("prompt_completion", prompt_completion.matches, prompt_completion.read),
+    RowFormat("sharegpt", sharegpt.matches, sharegpt.read, decode_lines=sharegpt.decode_lines),
+    RowFormat(
+        "input_output_text",
+        input_output_text.matches,
+        input_output_text.read,
+        decode_lines=input_output_text.decode_lines,
+    ),
+    RowFormat(
+        "prompt_completion",
+        prompt_completion.matches,
+        prompt_completion.read,
+        decode_lines=prompt_completion.decode_lines,
+    ),
     RowFormat("alpaca", alpaca.matches, alpaca.read, decode_lines=alpaca.decode_lines),
-    RowFormat("text_label", text_label.matches, text_label.read),
-    RowFormat("text", text.matches, text.read),
+    RowFormat("text_label", text_label.matches, text_label.read, decode_lines=text_label.decode_lines),
+    RowFormat("text", text.matches, text.read, decode_lines=text.decode_lines),
 )
 
 

@@ -21,11 +21,11 @@ class Turn(msgspec.Struct, gc=False, omit_defaults=True, forbid_unknown_fields=T
     weight: int = 1
 
 
-class Dialog(msgspec.Struct, gc=False):
-    """What a record is read into.
+class Dialog(msgspec.Struct, gc=False, omit_defaults=True, rename={"turns": "messages"}):
+    """What a record is read into, and a line of a dataset.
 
-    conversation: what a split keeps together; empty: the record itself.
-    text: text to be continued, instead of turns. label: of a classification.
+    conversation: what a split keeps together; empty, until it is written: the record itself.
+    text: to be continued, instead of turns; all of it is learned. label: of a classification.
     """
 
     turns: list[Turn] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from finetune.formats.dialog import Dialog, Turn, wanted_text
+from finetune.formats.plain_lines import Plain, plain_lines
 
 
 def matches(row: dict[str, Any]) -> bool:
@@ -18,3 +19,18 @@ def read(row: dict[str, Any]) -> Dialog:
     return Dialog(
         [*head, Turn("user", wanted_text(row, "input_text")), Turn("assistant", wanted_text(row, "output_text"))]
     )
+
+
+class PlainRow(Plain):
+    input_text: str
+    output_text: str
+    context: str = ""
+    conversation: str = ""
+
+
+def _as_dialog(row: PlainRow) -> Dialog:
+    turns = [Turn("user", row.input_text), Turn("assistant", row.output_text)]
+    return Dialog([Turn("system", row.context), *turns] if row.context else turns, row.conversation)
+
+
+decode_lines = plain_lines(PlainRow, _as_dialog)

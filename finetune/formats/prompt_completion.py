@@ -12,6 +12,7 @@ from typing import Any
 
 from finetune.formats.dialog import BadRow, Dialog, Turn, describe
 from finetune.formats.messages import read_turn
+from finetune.formats.plain_lines import Plain, plain_lines
 
 COMPLETIONS = ("completion", "response", "output", "answer")
 
@@ -35,3 +36,16 @@ def as_turns(value: Any, role: str, name: str) -> list[Turn]:
     if isinstance(value, list):
         return [read_turn(message, number) for number, message in enumerate(value, 1)]
     raise BadRow(f"{name} is {describe(value)}, expected a text or a list of messages")
+
+
+class PlainRow(Plain):
+    prompt: str
+    completion: str
+    conversation: str = ""
+
+
+def _as_dialog(row: PlainRow) -> Dialog:
+    return Dialog([Turn("user", row.prompt), Turn("assistant", row.completion)], row.conversation)
+
+
+decode_lines = plain_lines(PlainRow, _as_dialog)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from finetune.formats.dialog import Dialog, Turn
-from finetune.formats.messages import looks_like_turns, read_dialog
+from finetune.formats.messages import PlainSaid, looks_like_turns, read_dialog, turns_of
+from finetune.formats.plain_lines import Plain, plain_lines
 
 
 def matches(row: dict[str, Any]) -> bool:
@@ -19,3 +20,22 @@ def read(row: dict[str, Any]) -> Dialog:
     if isinstance(system, str) and system and not (dialog.turns and dialog.turns[0].role == "system"):
         dialog.turns.insert(0, Turn("system", system))
     return dialog
+
+
+class PlainRow(Plain):
+    conversations: list[PlainSaid]
+    system: str = ""
+    id: str | int = ""
+    conversation: str = ""
+
+
+def _as_dialog(row: PlainRow) -> Dialog | None:
+    turns = turns_of(row.conversations)
+    if not turns:
+        return None
+    if row.system and turns[0].role != "system":
+        turns.insert(0, Turn("system", row.system))
+    return Dialog(turns, row.conversation)
+
+
+decode_lines = plain_lines(PlainRow, _as_dialog)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from finetune.formats.dialog import Dialog, wanted_text
+from finetune.formats.plain_lines import Plain, plain_lines
 
 
 def matches(row: dict[str, Any]) -> bool:
@@ -14,3 +15,11 @@ def matches(row: dict[str, Any]) -> bool:
 def read(row: dict[str, Any]) -> Dialog:
     """Raises BadRow."""
     return Dialog(text=wanted_text(row, "text"))
+
+
+class PlainRow(Plain):
+    text: str
+    conversation: str = ""
+
+
+decode_lines = plain_lines(PlainRow, lambda row: Dialog(conversation=row.conversation, text=row.text))

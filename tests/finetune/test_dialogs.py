@@ -12,7 +12,7 @@ from telegram_exports import message as export_message
 
 from engines.config import PrepareConfig
 from finetune import dialogs
-from finetune.dialogs import DialogBuilder, Row
+from finetune.dialogs import DialogBuilder
 from finetune.formats.dialog import Dialog, Turn
 from finetune.formats.telegram_message import AnyMessage, Chat, Service, Unsupported
 from finetune.plain_text import first_sentences, harmless
@@ -27,7 +27,7 @@ def message(author: str | None, text: Any, at: int = 0, **more: Any) -> AnyMessa
 
 def build(*chats: tuple[str, list[AnyMessage]], owner: str = OWNER, **config: Any) -> tuple[Dialogs, DialogBuilder]:
     """Dialogs as (conversation, [(role, text)])."""
-    rows: list[Row] = []
+    rows: list[Dialog] = []
     builder = DialogBuilder(PrepareConfig(**config), {owner}, rows.append)
     for position, (kind, messages) in enumerate(chats):
         chat = Chat("Chat", kind, 200, position)
@@ -38,7 +38,7 @@ def build(*chats: tuple[str, list[AnyMessage]], owner: str = OWNER, **config: An
     builder.end_session()
     assert builder.messages_read == builder.messages_used + builder.dropped.total()
     assert builder.dialogs == len(rows)
-    return [(row.conversation, [(turn.role, turn.content) for turn in row.messages]) for row in rows], builder
+    return [(row.conversation, [(turn.role, turn.content) for turn in row.turns]) for row in rows], builder
 
 
 def personal(*messages: AnyMessage, **config: Any) -> tuple[Dialogs, DialogBuilder]:
@@ -227,7 +227,7 @@ def test_order_and_time_oddities_do_not_break() -> None:
 
 
 def test_ready_made_dialogs() -> None:
-    rows: list[Row] = []
+    rows: list[Dialog] = []
     builder = DialogBuilder(PrepareConfig(max_dialog_length=2), (), rows.append)
     answered = [
         ("system", "be"),
@@ -242,14 +242,14 @@ def test_ready_made_dialogs() -> None:
     builder.add_dialogs([Dialog([Turn("system", "only")], "other")])
     builder.add_dialogs([Dialog([Turn("user", "q"), Turn("assistant", "no", 0), Turn("assistant", "yes")], "k")])
     assert [row.conversation for row in rows] == ["key", "k"]
-    assert [turn.content for turn in rows[0].messages] == ["be\nbrief", "q\nq2", "a", "r", "b"]
-    assert [(turn.content, turn.weight) for turn in rows[1].messages] == [("q", 1), ("no", 0), ("yes", 1)]
+    assert [turn.content for turn in rows[0].turns] == ["be\nbrief", "q\nq2", "a", "r", "b"]
+    assert [(turn.content, turn.weight) for turn in rows[1].turns] == [("q", 1), ("no", 0), ("yes", 1)]
     assert builder.dropped == {"before_question": 1, "empty": 1, "unanswered": 1, "unused_system": 1}
     assert builder.messages_read == builder.messages_used + builder.dropped.total()
 
     builder = DialogBuilder(PrepareConfig(join_messages=False), (), rows.append)
     builder.add_dialogs([Dialog([Turn(*turn) for turn in answered], "apart")])
-    assert [turn.content for turn in rows[2].messages] == ["be\nbrief", "q", "q2", "a"]
+    assert [turn.content for turn in rows[2].turns] == ["be\nbrief", "q", "q2", "a"]
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -10,20 +10,20 @@ import sys
 import pytest
 
 from engines.contract.errors import UserError
-from finetune.dialogs import Row, Turn
 from finetune.filters import Filters, bands
+from finetune.formats.dialog import Dialog, Turn
 from finetune.tokens import estimate_row_tokens, estimate_tokens
 
 WORDS = [f"word{number}" for number in range(400)]
 
 
-def dialog(*texts: str, system: str = "") -> Row:
+def dialog(*texts: str, system: str = "") -> Dialog:
     """A dialog of these texts, the first of which is a question."""
     turns = [Turn("assistant" if number % 2 else "user", text) for number, text in enumerate(texts)]
-    return Row([Turn("system", system)] * bool(system) + turns, "0/1")
+    return Dialog([Turn("system", system)] * bool(system) + turns, "0/1")
 
 
-def reasons(filters: Filters, *rows: Row) -> list[str | None]:
+def reasons(filters: Filters, *rows: Dialog) -> list[str | None]:
     found = [filters.reason(row) for row in rows]
     assert filters.counts.total() == len(found) - found.count(None)
     return found
@@ -103,7 +103,7 @@ GERMAN = dialog("Kommst du morgen früh mit uns zum Bahnhof?", "Ich glaube schon
     ("languages", "kept"),
     [(["en"], [ENGLISH]), (["ru"], [RUSSIAN]), (["DE", " uk "], [UKRAINIAN, GERMAN]), (["fr"], [])],
 )
-def test_other_languages(languages: list[str], kept: list[Row]) -> None:
+def test_other_languages(languages: list[str], kept: list[Dialog]) -> None:
     rows = [ENGLISH, RUSSIAN, UKRAINIAN, GERMAN]
     expected = [None if row in kept else "other_language" for row in rows]
     assert reasons(Filters(languages=languages), *rows) == expected
@@ -117,7 +117,7 @@ def test_a_language_that_cannot_be_told_is_kept() -> None:
         dialog(link, "[telegram_handle] [passport_ru]"),
     ]
     assert reasons(Filters(languages=["de"]), *rows, RUSSIAN) == [None, None, None, "other_language"]
-    german = "\n".join(turn.content for turn in GERMAN.messages)
+    german = "\n".join(turn.content for turn in GERMAN.turns)
     assert Filters(languages=["ru"]).reason(dialog("Как дела?", "Норм", system=german)) is None
 
 
@@ -169,14 +169,14 @@ def test_one_word_answers() -> None:
 
 
 def test_answers_that_are_not_learned_do_not_count() -> None:
-    context = Row([Turn("user", "q"), Turn("assistant", "a long one", weight=0), Turn("assistant", "ok")], "0/1")
+    context = Dialog([Turn("user", "q"), Turn("assistant", "a long one", weight=0), Turn("assistant", "ok")], "0/1")
     assert reasons(Filters(drop_one_word_answers=True), context) == ["one_word_answers"]
 
 
 def test_rows_without_answers_are_filtered_by_their_text() -> None:
     text = "The outdoor tap froze solid last night"
-    plain, other = Row([], "0/1", text=text), Row([], "0/2", text=f"{text}.")
-    labels = [Row([Turn("user", text)], "0/3", label=label) for label in ("cold", "warm", "cold")]
+    plain, other = Dialog([], "0/1", text=text), Dialog([], "0/2", text=f"{text}.")
+    labels = [Dialog([Turn("user", text)], "0/3", label=label) for label in ("cold", "warm", "cold")]
     assert reasons(Filters(drop_duplicates=True), plain, other, *labels) == [None] * 4 + ["duplicate"]
     assert reasons(Filters(near_duplicates=0.85), plain, other) == [None, "near_duplicate"]
     assert reasons(Filters(languages=["ru"]), plain, labels[0]) == ["other_language"] * 2

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from test_prepare_dataset import refused, run
 
 from engines.config import PrepareConfig
-from finetune.dialogs import Row, Turn
+from finetune.formats.dialog import Dialog, Turn
 from finetune.modes import rows_of
 from finetune.prepare_dataset import prepare
 from finetune.split_files import held_out, part_paths
@@ -66,15 +66,15 @@ def test_counts_add_up_on_the_sample(tmp_path: Path, config: dict[str, Any]) -> 
     assert list(report["months"]) == sorted(report["months"]) and len(report["months"]) > 6
 
 
-def dialog(*turns: str) -> Row:
-    return Row([Turn("user" if number % 2 == 0 else "assistant", text) for number, text in enumerate(turns)], "k")
+def dialog(*turns: str) -> Dialog:
+    return Dialog([Turn("user" if number % 2 == 0 else "assistant", text) for number, text in enumerate(turns)], "k")
 
 
 def test_modes() -> None:
     def made(mode: str, window: int = 6) -> list[list[tuple[str, int]]]:
         row = dialog("u1", "a1", "u2", "a2", "u3", "a3")
-        row.messages.insert(0, Turn("system", "s"))
-        return [[(turn.content, turn.weight) for turn in part.messages] for part in rows_of(row, mode, window)]
+        row.turns.insert(0, Turn("system", "s"))
+        return [[(turn.content, turn.weight) for turn in part.turns] for part in rows_of(row, mode, window)]
 
     assert len(made("dialog")) == 1
     assert made("instruct") == [[("s", 1), (f"u{n}", 1), (f"a{n}", 1)] for n in (1, 2, 3)]
@@ -83,22 +83,22 @@ def test_modes() -> None:
         [("s", 1), ("u1", 1), ("a1", 0), ("u2", 1), ("a2", 1)],
         [("s", 1), ("u2", 1), ("a2", 0), ("u3", 1), ("a3", 1)],
     ]
-    half = Row([Turn("user", "u"), Turn("assistant", "no", 0), Turn("assistant", "yes")], "k")
+    half = Dialog([Turn("user", "u"), Turn("assistant", "no", 0), Turn("assistant", "yes")], "k")
     for mode in ("instruct", "conversational"):
-        assert [part.messages for part in rows_of(half, mode, 2)] == [half.messages]
+        assert [part.turns for part in rows_of(half, mode, 2)] == [half.turns]
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), min_size=1, max_size=9), st.integers(2, 9))
 def test_every_answer_is_learned_once(runs: list[tuple[int, int]], window: int) -> None:
     roles = [role for asked, said in runs for role in ["user"] * asked + ["assistant"] * said]
-    row = Row([Turn(role, f"a{number}") for number, role in enumerate(roles)], "k")
+    row = Dialog([Turn(role, f"a{number}") for number, role in enumerate(roles)], "k")
     answers = [f"a{number}" for number, role in enumerate(roles) if role == "assistant"]
     for mode in ("instruct", "conversational"):
         learned = [
             turn.content
             for part in rows_of(row, mode, window)
-            if part.messages[0].role == "user" and part.messages[-1].role == "assistant"
-            for turn in part.messages
+            if part.turns[0].role == "user" and part.turns[-1].role == "assistant"
+            for turn in part.turns
             if turn.role == "assistant" and turn.weight
         ]
         assert learned == answers
@@ -246,7 +246,7 @@ def test_tables(tmp_path: Path, encoding: str, delimiter: str) -> None:
     rows, _ = prepared(tmp_path, table)
     assert [turn["content"] for turn in rows[0]["messages"]] == ["Когда вы открыты?", "С девяти\nдо пяти"]
     rows, _ = prepared(tmp_path, table, template="### {Вопрос}\n{ответ}")
-    assert rows[1] == {"messages": [], "conversation": "0/2", "text": "### Где вы?\nУ реки"}
+    assert rows[1] == {"conversation": "0/2", "text": "### Где вы?\nУ реки"}
     rows, _ = prepared(tmp_path, table, columns=["user=ответ", "assistant=вопрос"])
     assert rows[1]["messages"][0] == {"role": "user", "content": "У реки"}
 

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engines.config import PrepareConfig
-from finetune.dialogs import DialogBuilder, Row
+from finetune.dialogs import DialogBuilder
 from finetune.formats import ROW_FORMATS, records
+from finetune.formats.dialog import Dialog
 from finetune.formats.records import Rows
 from finetune.plain_text import HARMFUL, is_surely_harmless
 
@@ -29,7 +30,7 @@ DAMAGED = ["", "   ", "{", '{"messages": []}', '{"messages": [{"role": "user"}]}
 
 
 def formed(path: Path, formats: tuple[Any, ...]) -> tuple[bytes, dict[str, Any], list[Any]]:
-    rows: list[Row] = []
+    rows: list[Dialog] = []
     builder = DialogBuilder(PrepareConfig(), (), rows.append)
     read = Rows(path, formats)
     for batch in read.batches():
@@ -41,44 +42,116 @@ def formed(path: Path, formats: tuple[Any, ...]) -> tuple[bytes, dict[str, Any],
     )
 
 
-def random_record(source: random.Random) -> str:
-    def text() -> str:
-        return " ".join(source.choice(TEXTS) for _ in range(source.choice([1, 1, 2])))
+def random_text(source: random.Random) -> str:
+    return " ".join(source.choice(TEXTS) for _ in range(source.choice([1, 1, 2])))
 
-    kind = source.random()
-    if kind < 0.5:
-        roles = source.choice(
-            [["user", "assistant"], ["user", "assistant"] * 2, ["system", "user", "assistant"], ["user"]]
+
+def random_turns(source: random.Random, role: str, content: str, user: str, assistant: str) -> list[dict[str, Any]]:
+    roles = source.choice([[user, assistant], [user, assistant] * 2, ["system", user, assistant], [user]])
+    turns: list[dict[str, Any]] = [{role: name, content: random_text(source)} for name in roles]
+    if source.random() < 0.1:
+        source.choice(turns).update(
+            source.choice([{"weight": 0}, {"weight": 1}, {"weight": 2}, {"name": "x"}, {role: "tool"}])
         )
-        turns: list[dict[str, Any]] = [{"role": role, "content": text()} for role in roles]
-        if source.random() < 0.1:
-            turns[-1] |= source.choice([{"weight": 0}, {"weight": 2}, {"name": "x"}, {"role": "tool"}])
-        record: dict[str, Any] = {"messages": turns}
-    elif kind < 0.8:
-        record = {"instruction": text(), "output": text()} | source.choice([{}, {"input": text()}, {"system": text()}])
-    elif kind < 0.9:
-        record = source.choice([{"text": text()}, {"text": text(), "label": "x"}])
-    else:
+    return turns
+
+
+def random_parts(source: random.Random) -> list[dict[str, Any]]:
+    return [{"text": random_text(source)} for _ in range(source.choice([1, 1, 1, 2]))]
+
+
+def messages(source: random.Random) -> dict[str, Any]:
+    return {"messages": random_turns(source, "role", "content", "user", "assistant")}
+
+
+def older_messages(source: random.Random) -> dict[str, Any]:
+    return {"messages": random_turns(source, "from", "value", "user", "assistant")}
+
+
+def sharegpt(source: random.Random) -> dict[str, Any]:
+    record = {"conversations": random_turns(source, "from", "value", "human", "gpt")}
+    return record | source.choice([{}, {"id": "a1"}, {"system": random_text(source)}, {"system": None}, {"lang": "ru"}])
+
+
+def alpaca(source: random.Random) -> dict[str, Any]:
+    record = {"instruction": random_text(source), "output": random_text(source)}
+    more = [{}, {"input": random_text(source)}, {"system": random_text(source)}, {"history": [["a", "b"]]}]
+    return record | source.choice(more)
+
+
+def prompt_completion(source: random.Random) -> dict[str, Any]:
+    record = {"prompt": random_text(source), "completion": random_text(source)}
+    return record | source.choice([{}, {}, {"label": True}, {"label": False}])
+
+
+def input_output(source: random.Random) -> dict[str, Any]:
+    record = {"input_text": random_text(source), "output_text": random_text(source)}
+    return record | source.choice([{}, {"context": random_text(source)}, {"context": None}])
+
+
+def vertex(source: random.Random) -> dict[str, Any]:
+    contents = [{"role": role, "parts": random_parts(source)} for role in ("user", "model")]
+    if source.random() < 0.2:
+        source.choice(contents).update(source.choice([{"role": "function"}, {"parts": []}, {"role": "odd"}]))
+    instruction = {"systemInstruction": source.choice([{"parts": random_parts(source)}, "text", None])}
+    return {"contents": contents} | source.choice([{}, instruction])
+
+
+def labelled(source: random.Random) -> dict[str, Any]:
+    return {"text": random_text(source), "label": source.choice(["x", "", True, 3, 10**25, 0.5, None])}
+
+
+def text(source: random.Random) -> dict[str, Any]:
+    return {"text": random_text(source)}
+
+
+KINDS = (
+    messages, older_messages, sharegpt, alpaca, prompt_completion, input_output, vertex, labelled, text
+)  # fmt: skip
+
+
+def random_line(source: random.Random, kinds: tuple[Any, ...], damage: float) -> str:
+    if source.random() < damage:
         return source.choice(DAMAGED)
+    record = source.choice(kinds)(source)
     if source.random() < 0.2:
         record["conversation"] = source.choice(["4/2", "", 7])
-    end = "," if source.random() < 0.05 else ""
+    end = "," if source.random() < damage / 2 else ""
     return json.dumps(record, ensure_ascii=source.random() < 0.5) + end
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_any_mixture_of_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    source = random.Random(seed)
-    lines = [random_record(source) for _ in range(source.choice([1, 3, 40, 200]))]
-    if source.random() < 0.5:
-        lines = [line for line in lines if line not in DAMAGED and not line.endswith(",")] or lines
+def compare(source: random.Random, lines: list[str], path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ending = source.choice(["", "\n", "\r\n"])
-    path = tmp_path / "rows.jsonl"
     path.write_bytes((ending or "\n").join(lines).encode("utf-8", "surrogatepass") + ending.encode())
     expected = formed(path, ONE_BY_ONE)
     for size in (1, 300, 1 << 20):
         monkeypatch.setattr(records, "BLOCK_BYTES", size)
         assert formed(path, ROW_FORMATS) == expected, size
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_any_mixture_of_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    source = random.Random(seed)
+    lines = [random_line(source, KINDS, 0.1) for _ in range(source.choice([1, 3, 40, 200]))]
+    compare(source, lines, tmp_path / "rows.jsonl", monkeypatch)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("kind", KINDS)
+def test_lines_of_one_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any, seed: int) -> None:
+    source = random.Random(seed)
+    lines = [random_line(source, (kind,), source.choice([0, 0, 0.02])) for _ in range(source.choice([1, 3, 40, 200]))]
+    compare(source, lines, tmp_path / "rows.jsonl", monkeypatch)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_plain_lines_are_decoded_together(kind: Any) -> None:
+    """So that the test above compares two ways and not one with itself."""
+    source = random.Random(1)
+    form = next(form for form in ROW_FORMATS if form.matches(kind(source)))
+    assert form.decode_lines is not None
+    found = [form.decode_lines(json.dumps(kind(source)).encode()) for _ in range(40)]
+    assert sum(dialogs is not None for dialogs in found) > 10
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
