@@ -24,6 +24,7 @@ from engines.running.runs import Run, Runs
 from engines.workspace import Workspace
 
 PACKAGE, VERSION = "llama-cpp-python", "0.3.36"
+TITLE = "converters to GGUF"
 COST = "fetches 77 MB, keeps 2 MB, takes about a minute"
 KEPT = ("LICENSE", "convert_hf_to_gguf.py", "convert_lora_to_gguf.py", "conversion", "gguf-py")
 
@@ -51,18 +52,34 @@ def make(workspace: Workspace) -> Run | None:
     return run
 
 
-def unpack(archive: Path, place: Path) -> None:
-    """What is needed of the archive, whole or not at all."""
+def pip(*arguments: str) -> None:
+    """Raises UserError where pip cannot do it."""
+    command = [sys.executable, "-m", "pip", arguments[0], "--disable-pip-version-check", "--progress-bar", "off"]
+    if subprocess.run([*command, *arguments[1:]], stdin=subprocess.DEVNULL, check=False).returncode:
+        raise UserError(
+            "not_ready", f"pip could not {arguments[0]} {arguments[-1]}", "Read the log; then run it again."
+        )
+
+
+def fetch(where: Path) -> Path:
+    """The source archive, downloaded into the folder `where`. Raises UserError."""
+    pip("download", "--no-deps", "--no-binary", PACKAGE, "--dest", str(where), f"{PACKAGE}=={VERSION}")
+    return next(where.glob("*.tar.gz"))
+
+
+def unpack(archive: Path, place: Path, kept: tuple[str, ...] | None = KEPT) -> None:
+    """What is needed of llama.cpp's tree in the archive, whole or not at all. kept: None for all of it."""
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     statefiles.make_private_dir(partial)
     try:
         with tarfile.open(archive) as packed:
             for member in packed:
                 parts = PurePosixPath(member.name).parts
-                if parts[1:3] == ("vendor", "llama.cpp") and len(parts) > 3 and parts[3] in KEPT and member.isfile():
+                wanted = len(parts) > 3 and (kept is None or parts[3] in kept)
+                if parts[1:3] == ("vendor", "llama.cpp") and wanted and member.isfile():
                     member.name = str(PurePosixPath(*parts[3:]))
                     packed.extract(member, partial, filter="data")
-        missing = [name for name in KEPT if not (partial / name).exists()]
+        missing = [name for name in kept or () if not (partial / name).exists()]
         if missing:
             raise UserError("failed", f"{archive.name} has no {missing[0]}", "Tell the authors of ftui.")
         os.rename(partial, place)
@@ -76,12 +93,9 @@ def main() -> None:
     statefiles.make_private_dir(place.parent)
     emit("phase", name="fetch", text=f"fetching the source of {PACKAGE} {VERSION}: {COST}")
     with tempfile.TemporaryDirectory() as temporary:
-        command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--progress-bar", "off"]
-        command += ["--no-deps", "--no-binary", PACKAGE, f"{PACKAGE}=={VERSION}", "--dest", temporary]
-        if subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:
-            raise UserError("not_ready", f"pip could not fetch {PACKAGE}", "Read the log; then run the setup again.")
+        archive = fetch(Path(temporary))
         emit("phase", name="unpack", text=f"unpacking into {place}")
-        unpack(next(Path(temporary).glob("*.tar.gz")), place)
+        unpack(archive, place)
     write_result("done", folder=str(place))
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from engines.contract.errors import EXIT_NOT_READY, UserError
 from engines.llm import LLMEngine
-from engines.setup import gguf_tools
+from engines.running.runs import Run
+from engines.setup import gguf_tools, llama_cpp
 from engines.setup.environments import KINDS
 from ftui import format
 from ftui.console import Common, finish, follow, note, say, say_json
@@ -57,7 +59,7 @@ def say_environment(report: dict[str, Any], shown: tuple[str, ...]) -> None:
 
 
 def setup(
-    what: Annotated[Literal["llm", "tts", "vllm", "export-gguf"], Parameter(help="Which environment")] = "llm",
+    what: Annotated[Literal["llm", "tts", "vllm", "llama", "export-gguf"], Parameter(help="Which environment")] = "llm",
     /,
     *,
     python: Annotated[Path | None, Parameter(help="Use this interpreter instead of making an environment")] = None,
@@ -65,6 +67,7 @@ def setup(
 ) -> int:
     """Make an environment ready: for language models (llm), voices (tts) or vLLM (vllm); llm with the embedded model.
 
+    llama builds llama.cpp's server and quantizer: 15 minutes of one core, shared by all cores; 30 MB are kept.
     export-gguf fetches llama.cpp's converters: 77 MB, of which 2 MB are kept, in about a minute.
     llm takes 1.7 GB, tts 2.3 GB, vllm 3.4 GB without a GPU and more with one; each some minutes.
 
@@ -79,8 +82,10 @@ def setup(
     """
     common = common or Common()
     engine = common.engine()
+    if what == "llama":
+        return setup_tool(common, engine, llama_cpp)
     if what == "export-gguf":
-        return setup_export_gguf(common, engine)
+        return setup_tool(common, engine, gguf_tools)
     environments = engine.environments
     if python is not None:
         environments.choose(what, python)
@@ -108,15 +113,15 @@ def setup(
     return 0
 
 
-def setup_export_gguf(common: Common, engine: LLMEngine) -> int:
-    """llama.cpp's converters to GGUF; no environment of their own, they run in the one for training."""
-    run = gguf_tools.make(engine.workspace)
+def setup_tool(common: Common, engine: LLMEngine, tool: ModuleType) -> int:
+    """What is no Python environment: llama.cpp's converters to GGUF, its programs."""
+    run: Run | None = tool.make(engine.workspace)
     if run is not None:
         if not common.json:
-            note(f"{gguf_tools.COST}; log in {run.log}")
+            note(f"{tool.COST}; log in {run.log}")
         status, progress = follow(engine, run, quiet=common.json, stop_on_interrupt=True)
         if status.state != "done":
             return finish(run, status, progress, as_json=common.json, report=lambda _: None)
-    place = gguf_tools.require(engine.workspace)
-    say_json({"converters": str(place)}) if common.json else say(f"✓ converters to GGUF: {place}")
+    place = tool.require(engine.workspace)
+    say_json({"folder": str(place)}) if common.json else say(f"✓ {tool.TITLE}: {place}")
     return 0
