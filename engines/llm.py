@@ -67,6 +67,7 @@ class LLMEngine:
         ]
         listener = transcriber(self.workspace) if config.transcribe_voice else None
         argv += ["--transcriber", "{run}/transcriber.json"] if listener else []
+        argv += [] if output else ["--in-workspace"]
         run = self.runs.create(
             "prepare", target.name.removesuffix(SUFFIX), [*argv, "--config", "{run}/config.json"],
             config=config.model_dump(), source=str(source) if on_hub else str(file), output=str(target),

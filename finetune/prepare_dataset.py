@@ -35,8 +35,13 @@ from finetune.row_file import Progress, RowFile, Stopped
 Report = dict[str, Any]
 
 
-def prepare(source: str, output: Path, config: PrepareConfig, transcriber: Path | None = None) -> Report:
-    """Write `output`, its split and its report; returns the report. Raises UserError, OSError, Stopped."""
+def prepare(
+    source: str, output: Path, config: PrepareConfig, transcriber: Path | None = None, *, in_workspace: bool = False
+) -> Report:
+    """Write `output`, its split and its report; returns the report. Raises UserError, OSError, Stopped.
+
+    in_workspace: it is split also where nobody asked for it.
+    """
     check_output(Path(source), output)
     with inputs.opened(source, output, config.hub_split) as files, RowFile(output) as rows:
         progress = Progress(sum(file.size for file in files))
@@ -50,7 +55,8 @@ def prepare(source: str, output: Path, config: PrepareConfig, transcriber: Path 
         if not refiner.written:
             raise nothing_left(refiner)
         rows.flush()
-        with split_files.parts_of(rows.temporary, output, config.split, config.split_seed) as (split, made):
+        parts = split_files.parts_of(rows.temporary, output, config.split, config.split_seed, by_default=in_workspace)
+        with parts as (split, made):
             report = {
                 "source": Path(source).name,
                 "bytes": progress.total,
@@ -127,13 +133,16 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--transcriber", type=Path)
+    parser.add_argument("--in-workspace", action="store_true", help="split it also if the parameters say nothing of it")
     arguments = parser.parse_args()
     gc.disable()  # nothing here makes cycles; looking for them costs a tenth of the time
     gc.freeze()  # nor need they be looked for at the end
 
     def work() -> Report:
         config = read_config(arguments.config)
-        report = prepare(arguments.input, arguments.output, config, arguments.transcriber)
+        report = prepare(
+            arguments.input, arguments.output, config, arguments.transcriber, in_workspace=arguments.in_workspace
+        )
         return {"output": str(arguments.output), **report}
 
     run_job(work)

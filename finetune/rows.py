@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engines.contract import statefiles
 from engines.contract.errors import UserError
 from finetune import chat_templates
-from finetune.split_files import held_out, part_paths
+from finetune.publish import report_path
+from finetune.split_files import held_out_of, part_paths
 
 IGNORED = -100  # the label of a token that is not learned
 Message = dict[str, str]
@@ -98,24 +100,30 @@ def _read_dialog(line: bytes, name: str, number: int) -> Dialog:
 
 
 def read_parts(path: Path, eval_share: float) -> tuple[list[Dialog], list[Dialog]]:
-    """(training, held out) of a dataset: the split that lies beside it, else one made by `split`.
+    """(training, held out) of a dataset: the split beside it that somebody asked for, else one made by `split`.
 
     Without evaluation (eval_share 0) the second is empty; a dataset's own held-out part is not trained either way.
     """
     train, evaluation = part_paths(path)
-    if not (train.is_file() and evaluation.is_file()):
+    if not (train.is_file() and evaluation.is_file()) or is_split_by_default(path):
         return split(read_dialogs(path), eval_share)
     return read_dialogs(train), read_dialogs(evaluation) if eval_share else []
 
 
+def is_split_by_default(dataset: Path) -> bool:
+    """Are the parts beside it those that any training makes by itself? Then `eval_share` is obeyed, and edits count."""
+    report = statefiles.read_json(report_path(dataset)) or {}
+    return bool(report) and report.get("config", {}).get("split") is None
+
+
 def split(dialogs: list[Dialog], eval_share: float) -> tuple[list[Dialog], list[Dialog]]:
-    """(training, held out), by whole conversations.
+    """(training, held out), by whole conversations, of every label its share.
 
     The conversations are ordered by a hash of their name alone: the same ones are held out
     in every run, whatever its seed, a smaller share is a part of a larger one, and figures
     of different runs can be compared.
     """
-    held = held_out((dialog.conversation for dialog in dialogs), eval_share) if eval_share else set()
+    held = held_out_of(((dialog.conversation, dialog.label) for dialog in dialogs), eval_share)
     train = [dialog for dialog in dialogs if dialog.conversation not in held]
     return train, [dialog for dialog in dialogs if dialog.conversation in held]
 

@@ -19,6 +19,7 @@ import msgspec
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 
+DEFAULT_PART = 0.1  # which is also the default share of a training
 Made = list[tuple[Path, Path]]  # temporary file, place
 
 
@@ -55,17 +56,38 @@ def place(name: str, seed: int = 0) -> bytes:
     return hashlib.blake2b(salted.encode(), digest_size=8).digest()
 
 
+def held_out_of(rows: Iterable[tuple[str, str]], part: float, seed: int = 0) -> set[str]:
+    """The same of rows as (conversation, label): of every label its share."""
+    return _held_out_by_label(_by_label(rows), part, seed)
+
+
+def _by_label(rows: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for conversation, label in rows:
+        found[label].add(conversation)
+    return found
+
+
+def _held_out_by_label(by_label: dict[str, set[str]], part: float, seed: int) -> set[str]:
+    total = sum(map(len, by_label.values()))
+    share = part if part < 1 or len(by_label) == 1 else part / max(1, total)
+    return set().union(*[held_out(names, share, seed) for names in by_label.values()])
+
+
 @contextmanager
-def parts_of(source: Path, dataset: Path, part: float, seed: int) -> Iterator[tuple[dict[str, Any] | None, Made]]:
+def parts_of(
+    source: Path, dataset: Path, part: float | None, seed: int, *, by_default: bool
+) -> Iterator[tuple[dict[str, Any] | None, Made]]:
     """The parts of the rows in `source` as temporary files beside `dataset`; labels keep their shares in both.
 
+    part: None: DEFAULT_PART if `by_default` and there is more than one conversation, else no split.
     Gives the rows of each part, None if no split is wanted, and (temporary file, place) of each. What is not put in
-    its place meanwhile is gone then. Raises UserError where there is only one conversation.
+    its place meanwhile is gone then. Raises UserError where the wanted part cannot be held out.
     """
-    if not part:
+    chosen = choose(source, part, seed) if part or (part is None and by_default) else set()
+    if not chosen:
         yield None, []
         return
-    chosen = choose(source, part, seed)
     made = [(place.with_name(f".{place.name}.tmp"), place) for place in part_paths(dataset)]
     try:
         yield _write(source, chosen, made), made
@@ -90,20 +112,13 @@ def _write(source: Path, chosen: set[str], made: Made) -> dict[str, Any]:
     return {"train": rows[0], "eval": rows[1], "conversations_held_out": len(chosen)}
 
 
-def choose(source: Path, part: float, seed: int) -> set[str]:
-    """The conversations of the rows in `source` that are held out, of every label its share."""
-    by_label: dict[str, set[str]] = defaultdict(set)
+def choose(source: Path, part: float | None, seed: int) -> set[str]:
+    """The conversations of the rows in `source` that are held out. part: see `parts_of`."""
     with open(source, "rb") as file:
-        for line in file:
-            key = _key(line)
-            by_label[key.label].add(key.conversation)
+        by_label = _by_label((key.conversation, key.label) for key in map(_key, file))
     total = sum(map(len, by_label.values()))
-    if total < 2 or part >= total:
+    if part is not None and (total < 2 or part >= total):
         raise UserError(
             "bad_input", f"{part:g} cannot be held out of {total} conversations", "Hold out fewer, or set split to 0."
         )
-    chosen: set[str] = set()
-    for names in by_label.values():
-        share = part if part < 1 else part / total
-        chosen |= held_out(names, share if len(by_label) > 1 else part, seed)
-    return chosen
+    return _held_out_by_label(by_label, DEFAULT_PART if part is None else part, seed)

@@ -122,13 +122,14 @@ class PrepareConfig(JobConfig):
         str, Field(title="Template", description="Of a table: text with columns as {name}, all of it learned")
     ] = ""
     split: Annotated[
-        float,
+        float | None,
         Field(
             title="Held out",
             ge=0,
-            description="Below 1 a share, from 1 a number of conversations, written to …_eval.jsonl; 0: no split",
+            description="Below 1 a share, from 1 a number of conversations, written to …_eval.jsonl; 0: no split; "
+            "unset: a tenth in the workspace, none beside a file of your own",
         ),
-    ] = 0.0
+    ] = None
     split_seed: Annotated[int, Field(title="Split seed", ge=0, description="Another number holds out others")] = 0
     hub_split: Annotated[
         str, Field(title="Hub split", description="Which part of a dataset of the hub, such as train or train[:4096]")

@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,12 @@ def run(
 ) -> tuple[int, list[dict[str, Any]]]:
     """Exit code and events."""
     command = [sys.executable, "-m", "finetune.prepare_dataset", str(source), str(output)]
-    if config is not None:
-        path = source.parent / "config.json"
-        path.write_text(json.dumps(config))
-        command += ["--config", str(path)]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | (env or {}), capture_output=True, timeout=60, **options)
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as parameters:
+        json.dump({} if config is None else config, parameters)
+        parameters.flush()
+        command += ["--config", parameters.name]
+        env = os.environ | (env or {})
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=60, **options)
     assert b"Traceback" not in done.stderr, done.stderr.decode()
     events = [json.loads(line) for line in done.stdout.splitlines()]
     return done.returncode, events
@@ -41,7 +43,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 def refused(folder: Path, source: Path, config: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
     """The error event of a run that must fail, and leave nothing behind."""
-    before = set(folder.iterdir()) | {source.parent / "config.json"}
+    before = set(folder.iterdir())
     code, events = run(source, folder / "out.jsonl", config, **options)
     error = events[-1]
     assert error["event"] == "error"

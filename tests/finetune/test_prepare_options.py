@@ -292,4 +292,4 @@ def test_any_texts_are_written_as_rows_or_counted(tmp_path: Path, pairs: list[tu
 
 def test_the_defaults_leave_dialogs_as_they_are() -> None:
     config = PrepareConfig()
-    assert (config.mode, config.split, config.redact, config.drop_duplicates) == ("dialog", 0, False, False)
+    assert (config.mode, config.split, config.redact, config.drop_duplicates) == ("dialog", None, False, False)

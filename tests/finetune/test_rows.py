@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
+from engines.config import PrepareConfig
 from engines.contract import fingerprints
 from engines.contract.errors import UserError
 from finetune import rows
+from finetune.prepare_dataset import prepare
 from finetune.rows import IGNORED, Dialog, encode, read_dialogs, split
+from finetune.split_files import part_paths
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +169,35 @@ def test_a_dataset_that_brings_its_split_is_split_so(tmp_path: Path) -> None:
     assert (len(train), len(held_out)) == (5, 5)
     assert rows.read_parts(file, 0)[1] == []
     assert fingerprints.of_dataset(file) != alone
+
+
+def test_a_split_that_nobody_asked_for_is_the_one_of_a_training(tmp_path: Path) -> None:
+    """The parts in the workspace are what a training holds out; another share and edits are obeyed nevertheless."""
+    source = write_dataset(tmp_path / "rows.jsonl", dialog_rows(40))
+    file = tmp_path / "d_dataset.jsonl"
+    report = prepare(str(source), file, PrepareConfig(), in_workspace=True)
+    assert report["split"] == {"train": 36, "eval": 4, "conversations_held_out": 4}
+    own = [[dialog.conversation for dialog in rows.read_dialogs(part)] for part in part_paths(file)]
+    assert [[dialog.conversation for dialog in part] for part in rows.read_parts(file, 0.1)] == own
+    assert [len(part) for part in rows.read_parts(file, 0.25)] == [30, 10]
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:20]))
+    assert [len(part) for part in rows.read_parts(file, 0.1)] == [18, 2]
+    prepare(str(source), file, PrepareConfig())
+    assert not any(part.exists() for part in part_paths(file))
+    prepare(str(source), file, PrepareConfig(split=0.2))
+    assert [len(part) for part in rows.read_parts(file, 0.1)] == [32, 8]
+
+
+def test_one_conversation_is_not_split_by_itself(tmp_path: Path) -> None:
+    source = write_dataset(tmp_path / "rows.jsonl", [{**row, "conversation": "0"} for row in dialog_rows(3)])
+    file = tmp_path / "d_dataset.jsonl"
+    assert prepare(str(source), file, PrepareConfig(), in_workspace=True)["split"] is None
+    assert not any(part.exists() for part in part_paths(file))
+
+
+def test_a_training_holds_out_of_every_label_its_share() -> None:
+    labels = ["often"] * 40 + ["seldom"] * 10
+    dialogs = [rows.Dialog([], str(number), "text", label=label) for number, label in enumerate(labels)]
+    train, held_out = rows.split(dialogs, 0.2)
+    assert [sum(dialog.label == "seldom" for dialog in part) for part in (train, held_out)] == [8, 2]
+    assert len(held_out) == 10
