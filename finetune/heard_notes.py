@@ -20,15 +20,20 @@ from engines.contract.run_protocol import stop_requested
 from finetune.formats.telegram import Export
 from finetune.formats.telegram_message import Chat, Message
 from finetune.row_file import Stopped
-from finetune.voice_notes import VOICE, voice_file
+from finetune.voice_notes import VOICE
 
 
-def heard_notes(export: Export, uses: Callable[[Chat], bool], transcriber: Path | None) -> dict[str, str]:
-    """Texts by the files as the export names them, of the chats that count. Raises UserError, Stopped."""
+def heard_notes(
+    export: Export, uses: Callable[[Chat], bool], transcriber: Path | None, find: Callable[[Message], Path | None]
+) -> dict[str, str]:
+    """Texts by the files as the export names them, of the chats that count. find: the file of a note, if it is there.
+
+    Raises UserError, Stopped.
+    """
     if transcriber is None:
         raise UserError("not_ready", "nobody is there to listen to voice notes", "Start this as `ftui llm prepare`.")
     emit("phase", name="voice", text="Looking for voice notes")
-    files, missing = notes_of(export, uses)
+    files, missing = notes_of(export, uses, find)
     if missing:
         emit("warning", text=f"{missing:,} voice notes were left out of the export; they are skipped")
     if not files:
@@ -51,14 +56,16 @@ def heard_notes(export: Export, uses: Callable[[Chat], bool], transcriber: Path 
     return {name: heard[str(file)] for name, file in files.items() if str(file) in heard}
 
 
-def notes_of(export: Export, uses: Callable[[Chat], bool]) -> tuple[dict[str, Path], int]:
+def notes_of(
+    export: Export, uses: Callable[[Chat], bool], find: Callable[[Message], Path | None]
+) -> tuple[dict[str, Path], int]:
     """(files by their names in the export, notes whose files are missing). Forwards are nobody's words."""
     files: dict[str, Path] = {}
     missing = 0
     for chat, batch in export.batches(uses):
         for message in batch if uses(chat) else []:
             if isinstance(message, Message) and message.media_type == VOICE and not message.is_forward():
-                file = voice_file(export.path.parent, message)
+                file = find(message)
                 if file is None:
                     missing += 1
                 else:

@@ -24,11 +24,15 @@ BLOCK = 1 << 20
 
 
 class Input(NamedTuple):
-    """What a file is called, where it is to be read, and its size in bytes, of which perhaps not all is there."""
+    """What a file is called, where it is to be read, and its size in bytes, of which perhaps not all is there.
+
+    is_unpacked: it lies elsewhere than its name says.
+    """
 
     name: str
     path: Path
     size: int
+    is_unpacked: bool = False
 
 
 @contextmanager
@@ -99,7 +103,7 @@ def unpack(archive: Path, scratch: Path, looked_at: int | None = None) -> list[I
                 limit = min(room, max(member.compress_size, 1024) * LARGEST_RATIO)
                 with opened_archive.open(member) as packed, statefiles.open_private(path) as file:
                     room -= _copy(packed, file, limit, archive, looked_at)
-                files.append(Input(member.filename, path, member.file_size))
+                files.append(Input(member.filename, path, member.file_size, is_unpacked=True))
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
         raise _refusal(archive, f"cannot be unpacked: {error}") from None
     return files

@@ -48,8 +48,9 @@ def prepare(
         refiner = Refiner(config, rows.write, rows.write_all)
         reading = Reading(config, refiner, progress, rows, transcriber)
         many = len(files) > 1
-        for number, (name, path, _) in enumerate(files):
-            reading.read(path, name, f"{number}:" if many else "", one_of_many=many)
+        reading.members = {file.name: file.path for file in files if file.is_unpacked}
+        for number, file in enumerate(files):
+            reading.read(file.path, file.name, f"{number}:" if many else "", one_of_many=many)
         emit("progress", done=progress.total, total=progress.total, unit="bytes")
         reading.check_not_empty(Path(source).name, refiner.left_out)
         if not refiner.written:

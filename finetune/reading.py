@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,7 @@ class Reading:
         self.records = 0  # of row formats, good and bad
         self.problems: list[str] = []
         self.skipped: dict[str, str] = {}  # files that could not be read, and why
+        self.members: dict[str, Path] = {}  # of an archive: the files that its names stand for
         self._done = 0  # bytes of the files before
         self._own_format = own_format(config)
 
@@ -68,7 +71,7 @@ class Reading:
         try:
             found = detect(file, any_record=self._own_format is not None)
             if found.name in CHATS:
-                self._read_chats(EXPORTS[found.name](file), found.name)
+                self._read_chats(EXPORTS[found.name](file), found.name, name)
             else:
                 self._read_rows(file, name, found, one_of_many=one_of_many)
         except UserError as error:
@@ -82,14 +85,12 @@ class Reading:
         self._done += file.stat().st_size
         self.progress(self._done)
 
-    def _read_chats(self, export: ChatExport, name: str) -> None:
+    def _read_chats(self, export: ChatExport, format: str, name: str) -> None:
         emit("phase", name="owner", text="Looking for the owner of the export")
         owner = find_owner(export, self.config.owner_name, lambda done: self.progress(self._done + done))
         self.owner, self.builder.owner_ids = owner, owner.ids
         if self.config.transcribe_voice and isinstance(export, Export):
-            from finetune.heard_notes import heard_notes
-
-            self.builder.heard = heard_notes(export, self.builder.uses, self.transcriber)
+            self.builder.heard = self._heard(export, name)
         emit("phase", name="read", text=f"Reading the chats of {owner.name or owner.id}")
         if self.rows is None or not isinstance(export, Export) or not self._read_together(export, self.rows):
             for chat, batch in export.batches(self.builder.uses):
@@ -97,7 +98,7 @@ class Reading:
                 self.progress(self._done + export.bytes_read)
             self.builder.end_session()
         self.builder.end_file()
-        self.formats[name] += 1
+        self.formats[format] += 1
         self.repaired += export.repaired
         self.lost += export.lost
         if export.repaired:
@@ -106,6 +107,15 @@ class Reading:
             self._problem(f"{export.lost:,} messages could not be read and were left out")
         if export.truncated:
             self._problem("the export ends in the middle; what was there is used")
+
+    def _heard(self, export: Export, name: str) -> dict[str, str]:
+        from finetune.heard_notes import heard_notes
+        from finetune.voice_notes import unpacked_voice_file, voice_file
+
+        find = partial(voice_file, export.path.parent)
+        if name in self.members:
+            find = partial(unpacked_voice_file, self.members, posixpath.dirname(name))
+        return heard_notes(export, self.builder.uses, self.transcriber, find)
 
     def _read_together(self, export: Export, rows: RowFile) -> bool:
         """Read an export in several processes, if it is large or was asked for. False: it was not read."""

@@ -16,7 +16,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,12 @@ def voice_file(folder: Path, message: Message) -> Path | None:
     except (OSError, ValueError):
         return None
     return file if is_file and file.is_relative_to(folder.resolve()) else None
+
+
+def unpacked_voice_file(members: Mapping[str, Path], folder: str, message: Message) -> Path | None:
+    """The same of an archive whose members lie where `members` says; `folder`: of the export, in the archive."""
+    name = _member(members.keys(), folder, message.file)
+    return members[name] if name else None
 
 
 def notes_of(export: Export, owner_ids: frozenset[str | int], find: Find) -> tuple[list[str], int]:
@@ -108,7 +114,7 @@ def _has_notes(names: set[str], folder: str) -> bool:
     return any(name.startswith(posixpath.join(folder, NOTES) + "/") for name in names)
 
 
-def _member(names: set[str], folder: str, file: str) -> str | None:
+def _member(names: Container[str], folder: str, file: str) -> str | None:
     name = posixpath.normpath(posixpath.join(folder, file))
     return name if name in names and _is_in(name, folder) else None
 

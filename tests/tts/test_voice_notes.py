@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,9 @@ def test_voice_notes_become_turns_and_are_heard_once(tmp_path: Path, whisper_fol
     assert "2 voice notes were left out" in log and "Loading Whisper" in log
     again, log = prepared(engine, export, "again", transcribe_voice=True)
     assert again == text and "Loading Whisper" not in log
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "ChatExport")
+    unpacked, log = prepared(engine, Path(archive), "unpacked", transcribe_voice=True)
+    assert unpacked == text and "2 voice notes were left out" in log
 
 
 def test_a_whisper_that_is_not_there_fails_with_its_cause(tmp_path: Path) -> None:
