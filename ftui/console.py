@@ -105,6 +105,8 @@ def progress_line(run: Run, status: RunStatus, progress: Progress) -> str:
         amount = progress.unit if progress.unit != "bytes" else ""
         done, total = (format.size if progress.unit == "bytes" else format.count)(progress.done), progress.total
         parts.append(f"{share:4.0%} {done} of {(format.size if not amount else format.count)(total)} {amount}".rstrip())
+        left = progress.eta_seconds() if status.active else None
+        parts += [f"ETA {format.duration(left)}"] if left is not None else []
     if progress.phase and progress.phase != "training":
         parts.append(progress.phase)
     if status.state == "queued":

@@ -15,7 +15,7 @@ import math
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class Training:
     output: Path
     name: str
     studio: epochs.Studio
+    end_seconds: list[float] = field(default_factory=list)  # of the epochs that ended in this attempt
 
     @property
     def per_epoch(self) -> int:
@@ -134,6 +135,7 @@ def end_epoch(training: Training, step: int) -> None:
     epoch = step // training.per_epoch
     if any(card["epoch"] == epoch for card in epochs.cards(training.output)):
         return
+    began = time.monotonic()
     model = training.voice.model
     held_out = epochs.held_out_loss(model, training.data, training.speaker, training.config)
     model.train()
@@ -143,6 +145,8 @@ def end_epoch(training: Training, step: int) -> None:
     arguments = (training.output, epoch, training.base, training.name, training.parameters, training.studio)
     epochs.export_epoch(*arguments, card)
     update_voice(training, best_epoch=listening.best(epochs.cards(training.output)))
+    training.end_seconds.append(time.monotonic() - began)
+    emit("epoch_end", epoch=epoch, step=step, seconds=round(training.end_seconds[-1], 2))
 
 
 def update_voice(training: Training, **values: Any) -> dict[str, Any]:
@@ -158,6 +162,7 @@ def begin_voice(training: Training) -> None:
         return
     statefiles.make_private_dir(training.output)
     zero_shot: dict[str, Any] = {}
+    began = time.monotonic()
     if training.config.preview_sentences:
         emit("phase", name="zero-shot", text="the base model imitates the reference clip, to compare with")
 
@@ -176,6 +181,7 @@ def begin_voice(training: Training) -> None:
         config=training.config.model_dump(),
         run=os.environ.get("FTUI_RUN_DIR", "").rpartition("/")[2],
         zero_shot=zero_shot,
+        zero_shot_seconds=round(time.monotonic() - began, 2),
         created_at=time.time(),
     )
 
@@ -241,6 +247,8 @@ def train(arguments: argparse.Namespace) -> None:
         learned_tokens_per_epoch=sum(len(clip.codes) + 1 for clip in clips),
         trained_parameters=sum(value.numel() for value in training.parameters.values()),
         method=config.method,
+        # an epoch speaks the sentences that zero-shot cloning spoke before
+        epoch_end_seconds=statefiles.read_object(training.output / "voice.json").get("zero_shot_seconds"),
         **chosen,
     )
     began = time.monotonic()
@@ -258,9 +266,19 @@ def train(arguments: argparse.Namespace) -> None:
         "done", voice=training.output.name, steps=training.total, epochs=len(cards), best_epoch=best,
         eval_loss=chosen_card.get("eval_loss"), heard=chosen_card.get("heard"),
         zero_shot=statefiles.read_object(training.output / "voice.json").get("zero_shot", {}).get("heard"),
-        seconds=round(time.monotonic() - began, 1),
+        **costs(training, time.monotonic() - began, reached - step),
     )  # fmt: skip
     shutil.rmtree(training.checkpoints, ignore_errors=True)  # of a full training three times the model's size
+
+
+def costs(training: Training, seconds: float, steps: int) -> dict[str, Any]:
+    """What the next pre-flight reckons with: seconds of this attempt, of a step, of the end of an epoch."""
+    ends = training.end_seconds
+    return {
+        "seconds": round(seconds, 1),
+        "seconds_per_step": round((seconds - sum(ends)) / steps, 4) if steps else None,
+        "seconds_per_epoch_end": round(sum(ends) / len(ends), 2) if ends else None,
+    }
 
 
 def main() -> None:

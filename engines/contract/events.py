@@ -8,9 +8,11 @@ so there is no other channel. Events and their fields:
     phase       name, text                              what the script does now
     progress    done, total, unit                       work that is not training steps
     train       total_steps, first_step, epochs, rows, eval_rows, tokens_per_epoch, ...
+                epoch_end_seconds                       expected of each epoch_end, where there will be some
     probe       tokens, seconds, memory                 the longest batch, tried first
     metrics     step, epoch, loss, learning_rate, grad_norm, tokens_per_second, eval_loss,
                 memory, utilization, temperature        bytes, 0 to 1, °C; of the device
+    epoch_end   epoch, step, seconds                    what follows an epoch's last step is done (a voice has spoken)
     sample      step, prompt, answer                    what the model says at an evaluation
     checkpoint  step, path                              complete and durable on disk
     warning     text

@@ -38,6 +38,7 @@ class Progress:
     total: float | None = None
     unit: str = ""
     seconds_per_step: float | None = None
+    epoch_end_seconds: float | None = None  # of what follows an epoch's last step, where a script tells it
     started_at: float | None = None
     last_event_at: float | None = None
     warnings: list[str] = field(default_factory=list)
@@ -49,6 +50,8 @@ class Progress:
     eval_losses: list[tuple[int, float]] = field(default_factory=list)
     samples: list[tuple[int, str, str]] = field(default_factory=list)  # step, prompt, answer
     _clock: list[tuple[int, float]] = field(default_factory=list)  # (step, time) of this attempt
+    _ended: int = 0  # epochs whose end is done
+    _begun: tuple[float, float] | None = None  # (done, time) when the counting of the phase began
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> Progress:
@@ -66,12 +69,25 @@ class Progress:
             handler(event)
 
     def eta_seconds(self, now: float | None = None) -> float | None:
-        """Seconds to the last step, from the rate of this attempt alone; None until it is measured."""
-        if self.total_steps is None or self.seconds_per_step is None or not self._clock:
+        """Seconds to the end, from the rate of this attempt alone; None until it is measured.
+
+        Of a training to its last step and the ends of its epochs, else of the work that is counted.
+        """
+        now = time.time() if now is None else now
+        if self.total_steps is None:
+            return self._eta_of_work(now)
+        if self.seconds_per_step is None or not self._clock:
             return None
         left = max(0.0, (self.total_steps - self.step) * self.seconds_per_step)
-        since = (time.time() if now is None else now) - self._clock[-1][1]
-        return max(0.0, left - max(0.0, since))
+        if self.epoch_end_seconds and self.epochs:
+            left += max(0.0, self.epochs - self._ended) * self.epoch_end_seconds
+        return max(0.0, left - max(0.0, now - self._clock[-1][1]))
+
+    def _eta_of_work(self, now: float) -> float | None:
+        if self._begun is None or not self.total or self.last_event_at is None or self.done <= self._begun[0]:
+            return None
+        rate = (self.last_event_at - self._begun[1]) / (self.done - self._begun[0])
+        return max(0.0, (self.total - self.done) * rate - max(0.0, now - self.last_event_at))
 
     @property
     def share(self) -> float | None:
@@ -85,12 +101,12 @@ class Progress:
         self.attempt = int(number(event, "attempt") or self.attempt + 1)
         self.started_at = number(event, "time")
         self._clock, self.seconds_per_step = [], None
-        self.phase, self.done, self.total, self.unit = "", 0, None, ""
+        self.phase, self.done, self.total, self.unit, self._begun = "", 0, None, "", None
         self.error, self.error_code, self.next_step, self.warnings, self.result = "", "", "", [], {}
 
     def _on_phase(self, event: Event) -> None:
         self.phase = str(event.get("text", ""))
-        self.done, self.total = 0, None
+        self.done, self.total, self._begun = 0, None, None
 
     def _on_train(self, event: Event) -> None:
         total = number(event, "total_steps")
@@ -104,6 +120,8 @@ class Progress:
         self.eval_losses = [point for point in self.eval_losses if point[0] <= first]
         self.samples = [sample for sample in self.samples if sample[0] <= first]
         self._clock, self.seconds_per_step = [(first, _time(event))], None
+        self.epoch_end_seconds = number(event, "epoch_end_seconds")
+        self._ended = int(first / self.total_steps * self.epochs + 1e-9) if self.total_steps and self.epochs else 0
 
     def _on_metrics(self, event: Event) -> None:
         step = number(event, "step")
@@ -127,9 +145,19 @@ class Progress:
         if first is not None and self.step > first[0] and now > first[1]:
             self.seconds_per_step = (now - first[1]) / (self.step - first[0])
 
+    def _on_epoch_end(self, event: Event) -> None:
+        """Its time is no time of steps."""
+        seconds = number(event, "seconds") or 0.0
+        self._ended = int(number(event, "epoch") or self._ended + 1)
+        self.epoch_end_seconds = seconds
+        end = _time(event)
+        self._clock = [(step, at + seconds if at + seconds <= end else end) for step, at in self._clock]
+
     def _on_progress(self, event: Event) -> None:
         self.done, self.total = max(0, number(event, "done") or 0), max(0, number(event, "total") or 0) or None
         self.unit = str(event.get("unit", ""))
+        if self._begun is None:
+            self._begun = (self.done, _time(event))
 
     def _on_sample(self, event: Event) -> None:
         self.samples.append(

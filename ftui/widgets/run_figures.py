@@ -25,7 +25,7 @@ def mark(state: str) -> Content:
 def head(run: Run, status: RunStatus, progress: Progress, width: int) -> Content:
     """Everything above the chart."""
     lines = [_title(run, status, progress), _bar(status, progress, width)]
-    pairs = _training(status, progress) if run.kind in TRAININGS else [("elapsed", duration(_elapsed(status)))]
+    pairs = _training(status, progress) if run.kind in TRAININGS else _work(status, progress)
     lines += _pairs(pairs, width - 2)
     lines += [Content.styled(clean_line(f"⚠ {text}"), "$text-warning") for text in progress.warnings[-2:]]
     return Content("\n").join(lines)
@@ -59,6 +59,11 @@ def _done(progress: Progress) -> str:
     if progress.unit == "bytes":
         return f"{size(progress.done)} of {size(progress.total)}"
     return clean_line(f"{count(progress.done)}/{count(progress.total)} {progress.unit}")
+
+
+def _work(status: RunStatus, progress: Progress) -> list[tuple[str, str]]:
+    left = progress.eta_seconds(time.time()) if status.active else None
+    return [("elapsed", duration(_elapsed(status))), *([("ETA", duration(left))] if left is not None else [])]
 
 
 def _training(status: RunStatus, progress: Progress) -> list[tuple[str, str]]:

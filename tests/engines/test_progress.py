@@ -127,3 +127,37 @@ def test_no_event_can_break_it(events: list[tuple[str, dict[str, Any]]], extra: 
         eta = progress.eta_seconds()
         assert eta is None or eta >= 0
         assert all(math.isfinite(loss) for _, loss in progress.losses + progress.eval_losses)
+
+
+def test_what_follows_an_epoch_counts_for_the_eta() -> None:
+    begun = {**train(30, 0, 0), "epoch_end_seconds": 100}
+    progress = applied(begun, *(step(number, 2 * number) for number in range(1, 11)))
+    assert progress.eta_seconds(20) == 20 * 2 + 3 * 100, "three epochs will speak"
+    progress = applied(
+        begun,
+        *(step(number, 2 * number) for number in range(1, 11)),
+        {"event": "metrics", "step": 10, "eval_loss": 1.0, "time": 25},
+        {"event": "epoch_end", "epoch": 1, "step": 10, "seconds": 60, "time": 80},
+        *(step(number, 80 + 2 * (number - 10)) for number in range(11, 21)),
+    )
+    assert progress.seconds_per_step == pytest.approx(2, abs=0.01), "the pause is no time of steps"
+    assert progress.eta_seconds(100) == pytest.approx(10 * 2 + 2 * 60, abs=1)
+    progress.apply({**train(30, 20, 200), "epoch_end_seconds": 60})
+    progress.apply(step(21, 202))
+    assert progress.eta_seconds(202) == 9 * 2 + 60, "resumed: one epoch is left"
+    for event in (*(step(n, 200 + 2 * (n - 20)) for n in range(22, 31)), {"event": "epoch_end", "epoch": 3,
+                  "seconds": 50, "time": 270}):  # fmt: skip
+        progress.apply(event)
+    assert progress.eta_seconds(270) == 0
+
+
+def test_work_that_is_counted_has_an_eta_too() -> None:
+    def progress_of(done: float, time: float) -> dict[str, Any]:
+        return {"event": "progress", "done": done, "total": 100, "unit": "samples", "time": time}
+
+    progress = applied({"event": "phase", "name": "x", "time": 0}, progress_of(20, 10))
+    assert progress.eta_seconds(10) is None
+    progress.apply(progress_of(40, 20))
+    assert progress.eta_seconds(20) == 30 and progress.eta_seconds(25) == 25
+    progress.apply({"event": "phase", "name": "y", "time": 30})
+    assert progress.eta_seconds(30) is None
