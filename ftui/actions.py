@@ -17,6 +17,7 @@ LLM = ("dataset", "params", "run", "adapters")
 TTS = ("samples", "voice_params", "voice_run", "voices")
 ALL = (*LLM, *TTS)
 VOICE_FORM = ("voice_params",)
+SAMPLES = ("samples",)
 FORMS = ("params", *VOICE_FORM)
 START_PANES = ("dataset", "params")
 RUNS = ("run", "voice_run")
@@ -188,10 +189,14 @@ def _voice_demo(facts: Facts) -> str:
     return f"{facts.run} is running: press x to stop it first" if facts.run_active else _launch(facts)
 
 
-def _train_voice(facts: Facts) -> str:
+def _verify(facts: Facts) -> str:
     if not facts.transcribed:
         return "No sample has a text yet: press s in Samples" if facts.samples else _needs_sample(facts)
-    return _launch(facts) or facts.problem
+    return facts.problem
+
+
+def _train_voice(facts: Facts) -> str:
+    return _launch(facts) or _verify(facts)
 
 
 @dataclass(frozen=True)
@@ -238,6 +243,10 @@ ACTIONS = (
     Action("replace", "f", "Find and replace in all transcripts", "Replace", ("samples",), (), _needs_sample),
     Action("rename_sample", "R", "Rename the sample", "Rename", ("samples",), (), _needs_sample),
     Action("export_samples", "w", "Write all samples for another program", "Write", ("samples",), (), _needs_sample),
+    Action("take_texts", "I", "Take transcripts in: CSV, JSONL, metadata.csv", "Texts", SAMPLES, (), _needs_sample),
+    Action("reference", "p", "Make it the voice's reference clip, or not", "Reference", SAMPLES, (), _needs_sample),
+    Action("check_voice", "v", "Verify before training: memory, disk, time", "Verify", VOICE_FORM, VOICE_FORM, _verify),
+    Action("rows", "m", "See the dataset: what will be trained", "Dataset", VOICE_FORM),
     Action("train_voice", "s", "Train a voice of the samples", "Start", VOICE_FORM, VOICE_FORM, _train_voice),
     Action("say", "enter", "Let the voice speak", "Speak", ("voices",), ("voices",), _needs_voice),
     Action("epochs", "v", "Show its epochs and what was heard", "Epochs", ("voices",), ("voices",), _needs_voice),

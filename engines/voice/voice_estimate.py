@@ -22,10 +22,11 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Cost:
-    """Bytes. memory: parameters, gradients and optimizer, without activations; epoch: one exported voice;
-    resume: the points to resume from that stand at the same time."""
+    """Bytes. memory: parameters, gradients and optimizer, without activations; weights: the parameters alone of it;
+    epoch: one exported voice; resume: the points to resume from that stand at the same time."""
 
     memory: float
+    weights: float
     epoch: float
     resume: float
     trained: float  # parameters
@@ -60,11 +61,11 @@ def cost(base: Path | str, config: VoiceConfig, precision: str) -> Cost | None:
         total, text = KNOWN[size_name]
         talker, lora = total, config.lora_rank * {"1.7B": 1.19e6, "0.6B": 0.7e6}[size_name]
     if config.method == "lora":
-        return Cost(total * width + lora * 16, total * 2, lora * 12 * 2, lora)
+        return Cost(total * width + lora * 16, total * width, total * 2, lora * 12 * 2, lora)
     trained = talker - (text if config.freeze_text_embedding else 0.0)
     state = 2 if config.optimizer == "adamw8bit" else 2 * width
     memory = total * width + trained * (width + state)
-    return Cost(memory, total * 2, trained * (width + state) * 2, trained)
+    return Cost(memory, total * width, total * 2, trained * (width + state) * 2, trained)
 
 
 def speech_warnings(seconds: float, clips: int, config: VoiceConfig) -> list[str]:

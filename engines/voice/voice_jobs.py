@@ -16,7 +16,7 @@ from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.running import devices
 from engines.running.runs import Run, RunStatus
-from engines.voice import voice_estimate
+from engines.voice import voice_preflight
 from engines.voice.samples import Sample
 from engines.voice.voice_files import Epoch, Voice
 from engines.voice.voices import Voices
@@ -36,7 +36,11 @@ class VoiceJobs:
         self.engine = engine
         self.workspace = engine.workspace
         self.runs = engine.runs
-        self.voices = Voices(engine.workspace)
+        self.voices = Voices(engine.workspace, self._trained_elsewhere)
+
+    def _trained_elsewhere(self) -> list[Path]:
+        outputs = [Path(run.spec["output"]) for run in self.runs.list("voice") if run.spec.get("output")]
+        return [path for path in outputs if path.parent != self.voices.folder]
 
     # --- dataset ---
 
@@ -101,73 +105,32 @@ class VoiceJobs:
 
     # --- training ---
 
+    def preflight(self, config: VoiceConfig) -> dict[str, Any]:
+        """All that can be known before a training starts, see voice_preflight.py."""
+        return voice_preflight.preflight(self, config)
+
     def check(self, config: VoiceConfig) -> list[str]:
         """What is worth knowing before a training starts, as warnings. Raises UserError for what must not start."""
-        figures = self.dataset(config.voice_name)
-        model = self.base_model(config)
-        device = devices.resolve(config.device)
-        warnings = voice_estimate.speech_warnings(float(figures["seconds"]), int(figures["train"]), config)
-        precision = config.precision if config.precision != "auto" else "bf16" if device != "cpu" else "fp32"
-        cost = voice_estimate.cost(model, config, precision)
-        if cost is not None:
-            warnings += self._check_room(cost, config, device)
-        if config.optimizer == "adamw8bit" and device == "cpu":
-            raise UserError("not_ready", "the 8-bit optimizer needs a GPU", "Set optimizer to adamw.")
-        hint = self.expected_seconds(config, figures, device)
-        if hint is not None:
-            warnings.append(f"about {max(1, round(hint / 60))} min, as fast as the last training of this kind")
-        self.engine.environments.require("tts")
-        return warnings
+        return voice_preflight.check(self, config)
 
-    def _check_room(self, cost: voice_estimate.Cost, config: VoiceConfig, device: str) -> list[str]:
-        """Warnings about memory and disk; raises UserError where parameters or epochs alone do not fit."""
-        gib = voice_estimate.GIB
-        if device == "cpu":
-            total = free = devices.free_memory() or 1 << 60
-        else:
-            gpu = devices.gpus()[int(device.partition(":")[2] or 0)]
-            total, free = gpu.total_bytes, gpu.free_bytes
-        if cost.memory > total:
-            way = "method lora" if config.method == "full" else "the 0.6B model, or another GPU"
-            raise UserError(
-                "not_ready",
-                f"the parameters, gradients and optimizer need {cost.memory / gib:.1f} GiB, {device} has "
-                f"{total / gib:.1f}",
-                f"Use {way}.",
-            )
-        disk, needed = devices.free_disk(self.voices.folder), cost.disk(config.num_epochs)
-        if needed > disk:
-            raise UserError(
-                "not_ready",
-                f"{config.num_epochs} epochs of {cost.epoch / 1e9:.1f} GB and the points to resume from need "
-                f"{needed / 1e9:.1f} GB, there are {disk / 1e9:.1f} GB free",
-                "Free some space, lower num_epochs, or set output_dir.",
-            )
-        if cost.memory > 0.8 * free:
-            return [f"{cost.memory / gib:.1f} GiB without activations, {free / gib:.1f} GiB are free: this may not fit"]
-        return []
-
-    def expected_seconds(self, config: VoiceConfig, figures: dict[str, Any], device: str) -> float | None:
-        """How long it may take, from the newest finished training of the same model, method and device."""
-        for run in self.runs.list("voice"):
-            old, result = run.spec.get("config", {}), run.result()
-            same = all(old.get(key) == getattr(config, key) for key in ("base_model", "method", "batch_size"))
-            work = float(run.spec.get("speech_seconds") or 0) * float(old.get("num_epochs") or 0)
-            if same and run.spec.get("device") == device and run.status().state == "done" and work and result:
-                return float(result.get("seconds", 0)) / work * float(figures["seconds"]) * config.num_epochs
-        return None
+    def output_root(self, config: VoiceConfig, *, existing: bool = False) -> Path:
+        """The folder of voices that a training writes into; existing: the nearest one above it that is there."""
+        root = Path(config.output_dir).expanduser().absolute() if config.output_dir else self.voices.folder
+        while existing and not root.is_dir():
+            root = root.parent
+        return root
 
     def train(self, config: VoiceConfig, *, name: str | None = None) -> Run:
         """Start (or queue, if the device is busy) the training of a voice from its prepared dataset."""
         self.check(config)
         check_name(config.voice_name, "a voice")
         taken = {run.spec.get("voice") for run in self.runs.list("voice") if run.status().active}
-        if name and (name in taken or (self.voices.folder / check_name(name, "a voice")).exists()):
+        root = self.output_root(config)
+        if name and (name in taken or (root / check_name(name, "a voice")).exists()):
             raise UserError("conflict", f"there is a voice {name} already", "Choose another name, or delete that one.")
-        voice = self.voices.free_name(name or config.voice_name)
+        voice = self.voices.free_name(name or config.voice_name, root)
         while voice in taken:
             voice = f"{voice}-2"
-        root = Path(config.output_dir).expanduser().absolute() if config.output_dir else self.voices.folder
         argv = [
             str(self.engine.environments.require("tts")), "-m", "tts.sft_12hz",
             "--dataset", str(self.dataset_folder(config.voice_name)), "--model", self.base_model(config),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from engines.contract import statefiles
@@ -22,8 +23,9 @@ sounds, rate = model.generate_custom_voice("Hello.", speaker="{speaker}", langua
 class Voices:
     """The registry of a workspace. Nothing is cached: a training may have added an epoch."""
 
-    def __init__(self, workspace: Workspace):
+    def __init__(self, workspace: Workspace, elsewhere: Callable[[], Iterable[Path]] = tuple):
         self.workspace = workspace
+        self.elsewhere = elsewhere  # folders of voices that were trained outside of the workspace (`output_dir`)
 
     @property
     def folder(self) -> Path:
@@ -32,14 +34,16 @@ class Voices:
     def list(self) -> list[Voice]:
         """Newest first, those without an epoch yet among them."""
         found = [entry for entry in self.folder.iterdir() if NAME.fullmatch(entry.name) and is_real_dir(entry)]
+        found += [path for path in dict.fromkeys(self.elsewhere()) if is_real_dir(path)]
         return sorted((read_voice(entry) for entry in found), key=lambda voice: (-voice.created_at, voice.name))
 
     def get(self, name: str) -> Voice:
-        """A voice by its name, or by its folder where it was trained elsewhere (`output_dir`). Raises UserError."""
+        """A voice by its name, or by its folder. Raises UserError."""
         if os.sep in name and Path(name).expanduser().is_dir():
             return read_voice(Path(name).expanduser().resolve())
-        path = self.folder / check_name(name, "a voice")
-        if not is_real_dir(path):
+        places = [self.folder / check_name(name, "a voice"), *(p for p in self.elsewhere() if p.name == name)]
+        path = next(filter(is_real_dir, places), None)
+        if path is None:
             names = ", ".join(voice.name for voice in self.list()[:10]) or "none yet"
             raise UserError("not_found", f"there is no voice {name}", f"There are: {names}.")
         return read_voice(path)
@@ -54,10 +58,11 @@ class Voices:
         voice = self.get(name)
         return voice, voice.epoch(epoch)
 
-    def free_name(self, wanted: str) -> str:
-        """`wanted`, or `wanted-2`, `wanted-3` … if it is taken."""
+    def free_name(self, wanted: str, root: Path | None = None) -> str:
+        """`wanted`, or `wanted-2`, `wanted-3` … if a voice has it, or something in the folder `root` of voices."""
+        known = {path.name for path in self.elsewhere()}
         name, number = wanted, 1
-        while (self.folder / name).exists():
+        while name in known or (self.folder / name).exists() or ((root or self.folder) / name).exists():
             number += 1
             name = f"{wanted}-{number}"
         return name

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from engines.config import VoiceConfig
+from engines.contract.errors import EXIT_FAILED, EXIT_OK
 from engines.running.runs import Run
 from engines.tts import TTSEngine
-from ftui import format
+from ftui import format, voice_facts
 from ftui.commands.llm import ConfigFile, RunName, merged
 from ftui.commands.tts import tts
 from ftui.console import Common, finish, follow, note, say, say_json, show_log, show_status, started, stop_and_wait
@@ -44,15 +45,8 @@ def prepare(*, config_file: ConfigFile = None, flags: Flags = None, common: Comm
 
 def report_dataset(figures: dict[str, Any]) -> None:
     """A prepared dataset, for people."""
-    say(
-        f"clips:      {figures['train']} to train on, {figures['eval']} held out, {format.duration(figures['seconds'])}"
-    )
-    say(f"lengths:    {figures['shortest']} to {figures['longest']} s, median {figures['median']} s")
-    say(f"speed:      {figures['characters_per_second']} characters a second")
-    reference = figures["reference"]
-    say(f"reference:  {reference['clip']} ({reference['seconds']} s): {reference['text']}")
-    for reason, number in figures["left_out"].items():
-        say(f"left out:   {number} {reason.replace('_', ' ')}")
+    for title, text in voice_facts.dataset(figures):
+        say(f"{title + ':':<11} {text}")
 
 
 @tts.command
@@ -76,21 +70,28 @@ def rows(
         return 0
     report_dataset(figures)
     for row in found:
-        say(f"\n{format.path(row['audio'])}\n  {row['text']}\n  {row['frames']} frames; the first: {row['codes'][0]}")
+        say("\n" + "\n  ".join(voice_facts.row(row)))
     return 0
 
 
 @tts.command
 def check(*, config_file: ConfigFile = None, flags: Flags = None, common: Common | None = None) -> int:
-    """Say whether a training with these parameters makes sense, without starting it."""
+    """Say what a training with these parameters would be, without starting it: steps, memory, disk, time, warnings.
+
+    Ends with 1 where it must not start.
+    """
     common = common or Common()
-    engine = common.tts_engine()
-    warnings = engine.voice_jobs.check(wanted(engine, config_file, flags))
+    found = common.tts_engine().voice_jobs.preflight(wanted(common.tts_engine(), config_file, flags))
     if common.json:
-        say_json({"warnings": warnings})
+        say_json(found)
     else:
-        say("\n".join(f"! {warning}" for warning in warnings) or "ready to train")
-    return 0
+        for title, text in voice_facts.preflight(found):
+            say(f"{title:<11} {text}")
+        for warning in found["warnings"]:
+            say(f"! {warning}")
+        for cause, next_step in found["refusals"]:
+            say(f"✗ {cause}. {next_step}")
+    return EXIT_FAILED if found["refusals"] else EXIT_OK
 
 
 @tts.command

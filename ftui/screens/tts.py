@@ -112,9 +112,11 @@ class TTSScreen(PanesPlace):
         self.lay_out()
         if self.pane == "voice_params":
             self.focus_pane()
+        self.show_reference()
         self.show_start()
 
     def on_form_panel_changed(self) -> None:
+        self.show_reference()
         self.show_start()
 
     @work(exclusive=True, group="disk")
@@ -144,6 +146,11 @@ class TTSScreen(PanesPlace):
         super().on_screen_resume()
         if self.lists is not None and self.focused is None:
             self.focus_pane()
+
+    def show_reference(self) -> None:
+        """Mark the reference clip in the list, where one was chosen."""
+        config = self.params.form.config if self.params else None
+        self.sample_panel.mark(cast("VoiceConfig", config).reference if config is not None else "")
 
     def show_start(self) -> None:
         """The command of `s` in this pane."""

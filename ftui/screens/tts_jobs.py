@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
+
+from textual.content import Content
 
 from engines.running.runs import Run
-from ftui import command_line
+from ftui import command_line, voice_facts
+from ftui.clean import clean_line
+from ftui.screens.dialog import TextDialog
 from ftui.screens.run_jobs import RunJobs
 
 if TYPE_CHECKING:
@@ -16,6 +20,37 @@ if TYPE_CHECKING:
     from engines.tts import TTSEngine
     from engines.voice.voice_demo import Step
     from ftui.screens.tts import TTSScreen
+
+SHOWN_ROWS = 10
+
+
+def draw(found: dict[str, Any]) -> Content:
+    """A pre-flight."""
+    lines = [
+        Content.assemble((f"{title:<10} ", "$foreground-muted"), clean_line(text))
+        for title, text in voice_facts.preflight(found)
+    ]
+    lines += [Content.styled(f"⚠ {clean_line(text)}", "$text-warning") for text in found["warnings"]]
+    lines += [Content.styled(f"✗ {clean_line(f'{a}. {b}')}", "$text-error") for a, b in found["refusals"]]
+    return Content("\n").join(lines)
+
+
+def look_at_rows(tts: TTSEngine, name: str) -> Content:
+    """A dataset as text. Raises UserError where there is none yet."""
+    figures = tts.voice_jobs.dataset(name)
+    lines = [
+        Content.assemble((f"{title:<10} ", "$foreground-muted"), clean_line(text))
+        for title, text in voice_facts.dataset(figures)
+    ]
+    for part, words in (("train", "To train on"), ("eval", "Held out")):
+        rows = tts.voice_jobs.rows(name, part, 0, SHOWN_ROWS)
+        lines += [Content(""), Content.styled(f"{words}, the first {len(rows)}", "bold")] if rows else []
+        for file, text, frames in map(voice_facts.row, rows):
+            lines += [
+                Content(clean_line(text)),
+                Content.styled(f"  {clean_line(f'{file}, {frames}')}", "$foreground-muted"),
+            ]
+    return Content("\n").join(lines)
 
 
 class TTSJobs(RunJobs):
@@ -94,8 +129,7 @@ class TTSJobs(RunJobs):
 
     def do_train_voice(self) -> None:
         """Prepare the dataset of all samples with texts (what was done is not done again), then train."""
-        params = self.screen.params
-        config = params.form.config if params else None
+        config = self._config()
         if config is None:
             return
 
@@ -104,6 +138,40 @@ class TTSJobs(RunJobs):
             self.show_run(run)
 
         self.launch("Preparing", partial(self.tts.voice_jobs.prepare, config), preparing)
+
+    def do_check_voice(self) -> None:
+        """Steps, memory, disk, time, and what speaks against a training with these parameters."""
+        config = self._config()
+        if config is not None:
+            work = partial(self.tts.voice_jobs.preflight, config)
+            self.ftui.in_background("check-voice", work, lambda found: self._read("Before the training", draw(found)))
+
+    def do_rows(self) -> None:
+        """The prepared dataset's figures, and its first clips as they are trained."""
+        config = self._config()
+        if config is not None:
+            work = partial(look_at_rows, self.tts, config.voice_name)
+            title = f"What will be trained: {config.voice_name}"
+            self.ftui.in_background("rows", work, lambda text: self._read(title, text))
+
+    def do_reference(self) -> None:
+        """The chosen sample gives the voice its speaker; once more: the best one does, as preparing chooses it."""
+        sample, params, config = self.screen.sample_panel.sample, self.screen.params, self._config()
+        if sample is None or params is None or config is None:
+            return
+        name = "" if config.reference == sample.filename else sample.filename
+        params.form.fill(params.form.base, config.model_copy(update={"reference": name}))
+        self.ftui.in_background("remember", partial(self.tts.remember_config, reference=name), lambda _: None)
+        self.screen.show_reference()
+        words = f"★ {name} is the reference clip" if name else "The best clip will be the reference"
+        self.ftui.say(words, "It counts from the next preparation on.")
+
+    def _config(self) -> VoiceConfig | None:
+        params = self.screen.params
+        return params.form.config if params else None
+
+    def _read(self, title: str, text: Content) -> None:
+        self.screen.app.push_screen(TextDialog(clean_line(title), text))
 
     def run_moved(self, run: Run, state: str) -> None:
         if run.id == self._demo_run and self._go_on_with_demo(state):
@@ -126,8 +194,7 @@ class TTSJobs(RunJobs):
 
     def do_compare(self) -> None:
         """All epochs and zero-shot cloning speak the preview sentences, into a folder of the workspace."""
-        voice, params = self.screen.voice_panel.voice, self.screen.params
-        config = params.form.config if params else None
+        voice, config = self.screen.voice_panel.voice, self._config()
         if voice is None or config is None:
             return
         folder = self.ftui.workspace.folder("qwen3-tts", "compared")

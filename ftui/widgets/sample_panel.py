@@ -15,6 +15,7 @@ from textual.widgets import DataTable, Static
 
 from engines.voice.playback import Player
 from engines.voice.samples import RECOMMENDED_SECONDS, Sample, Totals
+from engines.voice.transcript_files import read as read_texts
 from engines.voice.waveform import peaks
 from ftui.format import UNKNOWN, count, duration, seconds
 from ftui.widgets.list_table import ListTable
@@ -45,6 +46,7 @@ class SamplePanel(Pane, can_focus=True):
         super().__init__(id=id, classes="pane -empty")
         self.samples: dict[str, Sample] = {}
         self.view = "all"
+        self.reference = ""  # the file name of the clip that gives the voice its speaker, if one was chosen
         self.player = Player()
         self.table = ListTable(("name", "time", "score", "text"), id="sample-list")
         self.totals = Static(Content.styled("looking…", "$foreground-muted"), id="sample-totals", markup=False)
@@ -76,8 +78,14 @@ class SamplePanel(Pane, can_focus=True):
 
     def _fill(self) -> None:
         shown = [sample for sample in self.samples.values() if VIEWS[self.view](sample)]
-        self.table.fill([(sample.filename, _cells(sample)) for sample in shown])
+        self.table.fill([(sample.filename, _cells(sample, self.reference)) for sample in shown])
         self._look()
+
+    def mark(self, reference: str) -> None:
+        """Another reference clip."""
+        if reference != self.reference:
+            self.reference = reference
+            self._fill()
 
     @on(DataTable.RowHighlighted)
     def _highlighted(self) -> None:
@@ -171,6 +179,27 @@ class SamplePanel(Pane, can_focus=True):
 
         self.app.push_screen(TwoLinesScreen(), answered)
 
+    def do_take_texts(self) -> None:
+        """Transcripts that somebody wrote: of the samples, or of the recordings they were made of."""
+        from ftui.screens.open_file import OpenFileScreen
+
+        def answered(path: Path | None) -> None:
+            if path is not None:
+                self.ftui.in_background("texts", lambda: samples.set_transcripts(read_texts(path)), written)
+
+        def written(found: tuple[Sequence[Sample], Sequence[str]]) -> None:
+            before, unknown = found
+            if before:
+                back = partial(samples.put_back, before)
+                self.ftui.undo_stack.append((f"{len(before)} transcripts are as they were", back))
+            names = f"{len(unknown)} names are of no sample: {', '.join(unknown[:3])}. " if unknown else ""
+            self.ftui.say(f"✎ {len(before)} texts written", f"{names}{'u takes it back.' if before else ''}")
+            self.post_message(self.DiskChanged())
+
+        samples = self.ftui.tts.samples
+        heading = "Transcripts: a CSV or JSONL file, or NAME|TEXT lines (LJSpeech's metadata.csv)"
+        self.app.push_screen(OpenFileScreen(Path.cwd(), heading), answered)
+
     def do_rename_sample(self) -> None:
         from ftui.screens.sample_dialogs import OneLineScreen
 
@@ -243,12 +272,13 @@ def totals_line(totals: Totals, view: str, shown: int) -> Content:
     return line
 
 
-def _cells(sample: Sample) -> tuple[str, ...]:
+def _cells(sample: Sample, reference: str) -> tuple[str, ...]:
     mark = "✎ " if sample.transcript_edited else "? " if sample.uncertain_words else ""
     warned = "⚠ " if sample.reasons else ""
     text = mark + (sample.transcript or UNKNOWN)
+    star = "★ " if reference in (sample.filename, sample.path.stem) else ""
     return (
-        sample.filename,
+        star + sample.filename,
         seconds(sample.duration_sec),
         warned + (UNKNOWN if sample.score is None else str(sample.score)),
         text if len(text) <= TEXT_WIDTH else f"{text[: TEXT_WIDTH - 1]}…",

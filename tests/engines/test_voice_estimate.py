@@ -12,6 +12,7 @@ from engines.config import VoiceConfig, build
 from engines.contract.errors import UserError
 from engines.voice.voice_estimate import GIB, cost, speech_warnings, steps_per_epoch
 from engines.voice.voice_files import read_voice
+from engines.voice.voice_memory import Layers, activations, shapes_of
 
 FULL_TEXT = {"method": "full", "freeze_text_embedding": False}
 BASE = "Qwen/Qwen3-TTS-12Hz-1.7B-Base"
@@ -88,3 +89,27 @@ def test_a_voice_that_another_program_trained_is_read(tmp_path: Path) -> None:
     assert voice.epochs[0].eval_loss is None and voice.size == 2 * 12
     with pytest.raises(UserError, match="no epoch 3"):
         voice.epoch(3)
+
+
+def test_activations_follow_the_batch_the_length_and_checkpointing() -> None:
+    """The shapes of the real models; the numbers are compared with trainings by benchmarks/voice_memory.py."""
+    shapes = shapes_of(BASE)
+    assert shapes is not None and shapes[0].count == 28 and shapes_of("somebody/else") is None
+
+    def needed(seconds: float = 15.0, **values: object) -> float:
+        return activations(shapes, build(VoiceConfig, values), "bf16", seconds, 14 * seconds) / GIB
+
+    assert 0.5 < needed() < 3, "two clips of 15 s with checkpointing, in GiB"
+    assert needed(gradient_checkpointing=False) > 4 * needed()
+    assert needed(batch_size=4) == pytest.approx(2 * needed(), rel=0.01)
+    assert needed(30.0) == pytest.approx(2 * needed(), rel=0.1)
+    assert needed(method="full") > needed()
+
+
+def test_a_base_on_disk_tells_its_shapes(tmp_path: Path) -> None:
+    talker = {"num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4,
+              "num_key_value_heads": 2, "head_dim": 16}  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps({"talker_config": {**talker, "code_predictor_config": talker}}))
+    assert shapes_of(tmp_path) == (Layers(2, 64, 128, 64, 32), Layers(2, 64, 128, 64, 32))
+    (tmp_path / "config.json").write_text(json.dumps({"talker_config": talker}))
+    assert shapes_of(tmp_path) is None

@@ -148,7 +148,16 @@ def test_from_samples_to_speech(engine: TTSEngine, config: VoiceConfig, tmp_path
     assert any("2e-6 is what works" in warning for warning in jobs.check(config))
 
     config = config.model_copy(update={"num_epochs": 2, "preview_sentences": ["Hi."]})
-    result = finished(engine, jobs.train(config))
+    before = jobs.preflight(config)
+    assert before["prepared"] and before["expected"] is None and before["memory"]["activations"] > 1e6
+    run = jobs.train(config)
+    result = finished(engine, run)
+    ends = [event for event in LogFile(run.log).poll_all() if event["event"] == "epoch_end"]
+    assert [event["epoch"] for event in ends] == [1, 2] and progress_of(run).eta_seconds() == 0
+    expected = result["seconds"] + result["seconds_per_epoch_end"]
+    assert jobs.preflight(config)["expected"] == pytest.approx(expected, rel=0.02)
+    silent = jobs.preflight(config.model_copy(update={"preview_sentences": []}))["expected"]
+    assert silent == pytest.approx(result["seconds_per_step"] * result["steps"], rel=0.02)
     assert result["epochs"] == 2 and result["best_epoch"] in (1, 2)
     assert engine.last_config(VoiceConfig) == config
     voice = jobs.voices.get("tester")
@@ -225,6 +234,27 @@ def serves(engine: TTSEngine, run: Run) -> None:
         assert raised.value.code == code
     engine.runs.request_stop(run)
     assert engine.runs.wait(run, timeout=30).state == "done"
+
+
+@pytest.mark.model
+def test_the_default_name_and_another_output_folder(
+    engine: TTSEngine, config: VoiceConfig, voice_dataset: Path, tmp_path: Path
+) -> None:
+    jobs, defaults = engine.voice_jobs, VoiceConfig()
+    assert (defaults.voice_name, jobs.output_root(defaults)) == ("my_voice", jobs.voices.folder)
+    shutil.copytree(voice_dataset, jobs.dataset_folder("my_voice"))
+    elsewhere = tmp_path / "elsewhere" / "voices"
+    config = config.model_copy(
+        update={"voice_name": "my_voice", "output_dir": str(elsewhere), "num_epochs": 1, "preview_sentences": []}
+    )
+    finished(engine, jobs.train(config))
+    assert (elsewhere / "my_voice" / "checkpoint-epoch-1" / "config.json").is_file()
+    assert not list(jobs.voices.folder.iterdir())
+    (voice,) = jobs.voices.list()
+    assert voice.path == elsewhere / "my_voice" == jobs.voices.get("my_voice").path
+    assert jobs.voices.free_name("my_voice") == "my_voice-2"
+    with pytest.raises(UserError, match="not in the workspace"):
+        jobs.voices.delete("my_voice")
 
 
 @pytest.mark.parametrize("case", ["no_base", "a_llm", "a_voice_name", "reference", "taken"])

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from engines.config import VoiceConfig
 from engines.llm import LLMEngine
 from engines.tts import TTSEngine
 from ftui.screens.sample_dialogs import EditTextScreen
@@ -210,3 +211,53 @@ async def test_a_voice_shows_its_epochs_and_is_written_as_an_archive(engine: LLM
         await ui.until(archive.is_file)
         screen.go_to("voice_params")
         await ui.until(lambda: ui.shows("0.1 min of speech, 30 min are recommended"))
+
+
+async def test_texts_are_taken_in_from_a_file_and_undone(engine: LLMEngine, tts: TTSEngine, tmp_path: Path) -> None:
+    add_samples(tts)
+    (tmp_path / "metadata.csv").write_text("shop-001|We open at ten.|We open at ten.\nstranger|x|x\n")
+    async with opened(engine) as ui:
+        await go(ui)
+        await ui.press("I")
+        await ui.until(lambda: ui.shows("Transcripts: a CSV or JSONL file"))
+        await ui.type(str(tmp_path / "metadata.csv"))
+        await ui.press("enter")
+        await ui.until(lambda: ui.shows("1 texts written", "1 names are of no sample: stranger"))
+        assert tts.samples.get("shop-001").transcript_edited
+        await ui.press("u")
+        await ui.until(lambda: tts.samples.get("shop-001").transcript == "We open at nine.")
+
+
+async def test_a_sample_is_made_the_reference_and_not(engine: LLMEngine, tts: TTSEngine) -> None:
+    add_samples(tts)
+    async with opened(engine, (140, 50)) as ui:
+        screen = await go(ui)
+        await ui.press("j", "p")
+        await ui.until(lambda: ui.shows("★ shop-002.wav"))
+        await ui.until(lambda: tts.last_config(VoiceConfig).reference == "shop-002.wav")
+        assert screen.params is not None and screen.params.form.values["reference"] == "shop-002.wav"
+        await ui.press("p")
+        await ui.until(lambda: tts.last_config(VoiceConfig).reference == "")
+
+
+async def test_before_a_training_its_cost_and_its_rows_are_shown(engine: LLMEngine, tts: TTSEngine) -> None:
+    add_samples(tts)
+    async with opened(engine, (140, 50)) as ui:
+        screen = await go(ui)
+        screen.go_to("voice_params")
+        await ui.press("v")
+        await ui.until(lambda: ui.shows("4 s in 2 clips", "an epoch, 3 in all", "activations", "disk", "not known yet"))
+        await ui.press("escape", "m")
+        await ui.until(lambda: ui.shows("has no dataset yet"))
+        folder = tts.voice_jobs.dataset_folder("my_voice")
+        folder.mkdir()
+        figures = {"train": 1, "eval": 0, "seconds": 2.0, "shortest": 2.0, "longest": 2.0, "median": 2.0,
+                   "characters": 16, "clips": 1, "characters_per_second": 8.0, "left_out": {"too_short": 1},
+                   "reference": {"clip": "shop-001.wav", "seconds": 2.0, "text": "We open at nine."}}  # fmt: skip
+        (folder / "dataset.json").write_text(json.dumps(figures))
+        codes = [[number] * 16 for number in range(25)]
+        row = {"audio": "/x/shop-001.wav", "text": "We open \x1b[31mat nine.", "audio_codes": codes}
+        (folder / "train.jsonl").write_text(json.dumps(row) + "\n")
+        (folder / "eval.jsonl").write_text("")
+        await ui.press("m")
+        await ui.until(lambda: ui.shows("What will be trained: my_voice", "1 too short", "25 frames of 16 codes"))
