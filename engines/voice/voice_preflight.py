@@ -46,9 +46,8 @@ def preflight(jobs: VoiceJobs, config: VoiceConfig) -> dict[str, Any]:
 
 def check(jobs: VoiceJobs, config: VoiceConfig) -> list[str]:
     """Warnings. Raises UserError for what must not start."""
+    jobs.dataset(config.voice_name)
     found = preflight(jobs, config)
-    if not found["prepared"]:
-        jobs.dataset(config.voice_name)
     for cause, next_step in found["refusals"]:
         raise UserError("not_ready", cause, next_step)
     jobs.engine.environments.require("tts")
