@@ -43,8 +43,8 @@ def compare(
         return {}
     emit("phase", name="check", text=f"running base with adapter, then the merged model, in {precision}")
     tokenizer = load_tokenizer(str(tokenizer_folder or merged))
-    rows = _rows(tokenizer, dataset, eval_share)
-    reference = _measure(_adapted(base, adapter, precision), rows)
+    rows = held_out_rows(tokenizer, dataset, eval_share)
+    reference = _measure(adapted(base, adapter, precision), rows)
     gc.collect()
     try:
         model = load_model(str(merged), "cpu", precision)
@@ -62,7 +62,8 @@ def compare(
     }
 
 
-def _rows(tokenizer: Any, dataset: Path | None, eval_share: float) -> list[tuple[list[int], list[int]]]:
+def held_out_rows(tokenizer: Any, dataset: Path | None, eval_share: float) -> list[tuple[list[int], list[int]]]:
+    """(token ids, labels) to compare models on: held-out rows of the dataset, or else general questions."""
     from finetune import rows
 
     if dataset is not None:
@@ -73,7 +74,8 @@ def _rows(tokenizer: Any, dataset: Path | None, eval_share: float) -> list[tuple
     return list(zip(encoded.input_ids, encoded.labels, strict=True))
 
 
-def _adapted(base: Path, adapter: Path, precision: str) -> Any:
+def adapted(base: Path, adapter: Path, precision: str) -> Any:
+    """Base with adapter on the CPU, not merged."""
     from peft import PeftModel
 
     return PeftModel.from_pretrained(load_model(str(base), "cpu", precision), adapter, is_trainable=False)

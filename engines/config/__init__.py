@@ -10,7 +10,7 @@ import re
 
 from engines.config.combine import CombineConfig
 from engines.config.evaluate import EvaluateConfig
-from engines.config.export import ExportConfig
+from engines.config.export import AwqConfig, GgufConfig, OnnxConfig
 from engines.config.generate import GenerateConfig
 from engines.config.job import Config, JobConfig, build, explain, load
 from engines.config.merge import MergeConfig
@@ -31,13 +31,15 @@ __all__ = [
     "HUB_NAME",
     "PRESETS",
     "TINY_VOICE_MODEL",
+    "AwqConfig",
     "CombineConfig",
     "Config",
     "EvaluateConfig",
-    "ExportConfig",
     "GenerateConfig",
+    "GgufConfig",
     "JobConfig",
     "MergeConfig",
+    "OnnxConfig",
     "PrepareConfig",
     "SampleConfig",
     "ServeConfig",

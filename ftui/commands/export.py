@@ -1,145 +1,129 @@
-"""`ftui llm merge`, `combine` and `export`: adapters become models, one adapter, or files for other programs."""
+"""`ftui llm export`: base and adapters written for other programs, compared with what they were made of."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
-from engines.config import CombineConfig, ExportConfig, MergeConfig
-from engines.weights.exporting import export_gguf
-from engines.weights.merging import combine as start_combine
-from engines.weights.merging import merge as start_merge
-from ftui import format
+from engines.config import AwqConfig, GgufConfig, OnnxConfig
+from engines.running.runs import Run
+from engines.weights.exporting import export_awq, export_gguf, export_onnx
+from ftui import export_lines
 from ftui.commands.chat import llm
 from ftui.commands.llm import ConfigFile, chosen_adapter, merged
 from ftui.console import Common, finish, follow, say, started
 
+export = App(name="export", help="Adapters for other programs: GGUF, AWQ and GPTQ, ONNX.", help_format="plaintext")
+llm.command(export)
 
-@llm.command
-def merge(
-    adapter: Annotated[str | None, Parameter(help="Default: the active one, else the newest")] = None,
+AdapterName = Annotated[str | None, Parameter(help="Default: the active one, else the newest")]
+Output = Annotated[Path | None, Parameter(help="A new folder; default: one in finetune/exports")]
+BaseModel = Annotated[str | None, Parameter(help="Default: the one it was trained on")]
+Detach = Annotated[bool, Parameter(help="Return at once; the run goes on by itself", negative="")]
+
+
+@export.command
+def gguf(
+    adapter: AdapterName = None,
     /,
     *,
-    output: Annotated[
-        str | None, Parameter(help="A name among the workspace's models, or a folder; default: ADAPTER-merged")
+    output: Output = None,
+    base_model: BaseModel = None,
+    config_file: ConfigFile = None,
+    detach: Detach = False,
+    flags: Annotated[GgufConfig | None, Parameter(name="*")] = None,
+    common: Common | None = None,
+) -> int:
+    """Write base and adapter as one GGUF file for llama.cpp, Ollama and LM Studio, or the adapter alone.
+
+    Needs `ftui setup export-gguf` once, and for types of fewer than 8 bit `ftui setup llama`.
+    Ctrl+C only stops watching.
+
+    For example:
+
+      ftui llm export gguf me-v2
+      ftui llm export gguf me-v2 --weights q4_k_m
+      ftui llm export gguf me-v2 --weights adapter --output ~/me-v2-lora
+    """
+    common = common or Common()
+    engine = common.engine()
+    config = merged(GgufConfig(), config_file, flags)
+    run = export_gguf(engine, chosen_adapter(engine, adapter), config, output=output, base_model=base_model)
+    return _watch(common, run, detach=detach)
+
+
+@export.command
+def awq(
+    adapter: AdapterName = None,
+    /,
+    *,
+    dataset: Annotated[
+        str | None, Parameter(help="To calibrate on: a name, or a .jsonl file; default: the one it was trained on")
     ] = None,
-    base_model: Annotated[str | None, Parameter(help="Default: the one it was trained on")] = None,
+    output: Output = None,
+    base_model: BaseModel = None,
     config_file: ConfigFile = None,
-    detach: Annotated[bool, Parameter(help="Return at once; the run goes on by itself", negative="")] = False,
-    flags: Annotated[MergeConfig | None, Parameter(name="*")] = None,
+    detach: Detach = False,
+    flags: Annotated[AwqConfig | None, Parameter(name="*")] = None,
     common: Common | None = None,
 ) -> int:
-    """Add an adapter's weights to its base model: one model that needs no adapter, and can be trained further.
+    """Write base and adapter as one model of 4 or 8 bit for vLLM, by AWQ or GPTQ, calibrated on your dataset.
 
-    Takes less than a GB of memory for a model of any size. Ctrl+C only stops watching. A merge that was stopped or
-    killed goes on after its last finished file when the same command is given again.
+    Needs `ftui setup export-awq` once. Ctrl+C only stops watching.
 
     For example:
 
-      ftui llm merge me-v2
-      ftui llm merge me-v2 --output /mnt/big/me-v2-merged --no-check
-      ftui llm merge me-v2 --base-model Qwen/Qwen2.5-7B-Instruct
+      ftui llm export awq me-v2
+      ftui llm export awq me-v2 --method gptq --samples 256
+      ftui llm export awq me-v2 --dataset chats --output /mnt/big/me-v2-awq
     """
     common = common or Common()
     engine = common.engine()
-    config = merged(MergeConfig(), config_file, flags)
-    run = start_merge(engine, chosen_adapter(engine, adapter), config, output=output, base_model=base_model)
-    if detach:
-        return started(run, f"ftui runs log -f {run.id}", as_json=common.json)
-    status, progress = follow(engine, run, quiet=common.json)
-    return finish(run, status, progress, as_json=common.json, report=report_merge)
+    config = merged(AwqConfig(), config_file, flags)
+    chosen, data = chosen_adapter(engine, adapter), engine.datasets.get(dataset) if dataset else None
+    run = export_awq(engine, chosen, config, dataset=data, output=output, base_model=base_model)
+    return _watch(common, run, detach=detach)
 
 
-def report_merge(result: dict[str, Any]) -> None:
-    """What was made and how far it is from base and adapter, for people."""
-    say(f"model:      {result['model']}, {format.size(result['bytes'])} in {format.path(result['folder'])}")
-    say(f"time:       {format.duration(result['seconds'])}")
-    report_difference(result)
-    say(f"use it:     ftui llm chat --base --base-model {format.path(result['folder'])}")
-
-
-@llm.command
-def combine(
-    adapters: Annotated[list[str], Parameter(help="Two or more, of the same base model")],
+@export.command
+def onnx(
+    adapters: Annotated[
+        list[str] | None, Parameter(help="One or more of one base model; default: the active one")
+    ] = None,
     /,
     *,
-    name: Annotated[str, Parameter(help="What the new adapter is called")],
+    output: Output = None,
+    base_model: BaseModel = None,
     config_file: ConfigFile = None,
-    flags: Annotated[CombineConfig | None, Parameter(name="*")] = None,
+    detach: Detach = False,
+    flags: Annotated[OnnxConfig | None, Parameter(name="*")] = None,
     common: Common | None = None,
 ) -> int:
-    """Make one adapter of several, by the weights you give.
+    """Write a base model with one or more adapters, switched while it runs, for onnxruntime-genai.
+
+    Needs `ftui setup export-onnx` once. Ctrl+C only stops watching.
 
     For example:
 
-      ftui llm combine faq sales --name both
-      ftui llm combine faq sales --name both --weights 0.7 --weights 0.3 --method ties --density 0.3
+      ftui llm export onnx me-v2
+      ftui llm export onnx faq sales --output ~/assistant-onnx
     """
     common = common or Common()
     engine = common.engine()
-    config = merged(CombineConfig(), config_file, flags)
-    run = start_combine(engine, [engine.adapters.get(adapter) for adapter in adapters], name, config)
-    status, progress = follow(engine, run, quiet=common.json, stop_on_interrupt=True)
-
-    def report(result: dict[str, Any]) -> None:
-        say(f"adapter:  {result['adapter']}, rank {result['rank']}")
-        say(f"activate: ftui adapters activate {result['adapter']}")
-
-    return finish(run, status, progress, as_json=common.json, report=report)
+    config = merged(OnnxConfig(), config_file, flags)
+    chosen = [chosen_adapter(engine, name) for name in adapters or (None,)]
+    return _watch(common, export_onnx(engine, chosen, config, output=output, base_model=base_model), detach=detach)
 
 
-def report_difference(result: dict[str, Any]) -> None:
-    if "max_logit_difference" in result:
-        difference, same = result["max_logit_difference"], result["same_choice"]
-        say(f"difference: logits at most {difference:.4f}, same first choice in {same:.1%}")
-        say(f"perplexity: {result['perplexity']:.3f} with the adapter, {result['perplexity_merged']:.3f} merged")
-
-
-@llm.command
-def export(
-    adapter: Annotated[str | None, Parameter(help="Default: the active one, else the newest")] = None,
-    /,
-    *,
-    to: Annotated[Literal["gguf"], Parameter(help="gguf: for llama.cpp, Ollama and LM Studio")] = "gguf",
-    output: Annotated[Path | None, Parameter(help="A new folder; default: one in finetune/exports")] = None,
-    base_model: Annotated[str | None, Parameter(help="Default: the one it was trained on")] = None,
-    config_file: ConfigFile = None,
-    detach: Annotated[bool, Parameter(help="Return at once; the run goes on by itself", negative="")] = False,
-    flags: Annotated[ExportConfig | None, Parameter(name="*")] = None,
-    common: Common | None = None,
-) -> int:
-    """Write base and adapter as one GGUF file, or the adapter alone, with a Modelfile for Ollama.
-
-    Needs `ftui setup export-gguf` once. Ctrl+C only stops watching.
-
-    For example:
-
-      ftui llm export me-v2 --to gguf
-      ftui llm export me-v2 --to gguf --weights adapter --output ~/me-v2-lora
-    """
-    common = common or Common()
-    engine = common.engine()
-    config = merged(ExportConfig(), config_file, flags)
-    chosen = chosen_adapter(engine, adapter)
-    run = export_gguf(engine, chosen, config, output=output, base_model=base_model)
+def _watch(common: Common, run: Run, *, detach: bool) -> int:
     if detach:
         return started(run, f"ftui runs log -f {run.id}", as_json=common.json)
-    status, progress = follow(engine, run, quiet=common.json)
-    return finish(run, status, progress, as_json=common.json, report=report_export)
+    status, progress = follow(common.engine(), run, quiet=common.json)
+    return finish(run, status, progress, as_json=common.json, report=_report)
 
 
-def report_export(result: dict[str, Any]) -> None:
-    """What was made, how far it is from base and adapter, and how it is used, for people."""
-    folder = format.path(result["folder"])
-    kinds = ", ".join(f"{count} {kind}" for kind, count in result["tensors"].items())
-    say(f"file:       {folder}/{result['file']}, {format.size(result['bytes'])}")
-    say(f"weights:    {result['bits_per_weight']:.2f} bits each ({kinds} tensors)")
-    report_difference(result)
-    if result["weights"] == "adapter":
-        say(f"llama.cpp:  llama-server -m BASE.gguf --lora {folder}/{result['file']}")
-    else:
-        say(f"llama.cpp:  llama-server -m {folder}/{result['file']}")
-        say(f"LM Studio:  lms import {folder}/{result['file']}")
-    say(f"Ollama:     cd {folder} && ollama create NAME -f Modelfile")
+def _report(result: dict[str, Any]) -> None:
+    for line in export_lines.lines(result):
+        say(line)

@@ -59,7 +59,10 @@ def say_environment(report: dict[str, Any], shown: tuple[str, ...]) -> None:
 
 
 def setup(
-    what: Annotated[Literal["llm", "tts", "vllm", "llama", "export-gguf"], Parameter(help="Which environment")] = "llm",
+    what: Annotated[
+        Literal["llm", "tts", "vllm", "llama", "export-gguf", "export-awq", "export-onnx"],
+        Parameter(help="Which environment"),
+    ] = "llm",
     /,
     *,
     python: Annotated[Path | None, Parameter(help="Use this interpreter instead of making an environment")] = None,
@@ -69,7 +72,9 @@ def setup(
 
     llama builds llama.cpp's server and quantizer: 15 minutes of one core, shared by all cores; 30 MB are kept.
     export-gguf fetches llama.cpp's converters: 77 MB, of which 2 MB are kept, in about a minute.
-    llm takes 1.7 GB, tts 2.3 GB, vllm 3.4 GB without a GPU and more with one; each some minutes.
+    export-awq and export-onnx are for exports to AWQ or GPTQ and to ONNX.
+    llm takes 1.7 GB, tts 2.3 GB, vllm 3.4 GB, export-awq and export-onnx 1.5 GB each without a GPU and more with one;
+    each some minutes.
 
     Installs with the pip of this Python. Which torch comes, for CPU or CUDA, is decided by
     the package index that pip uses (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL).
@@ -78,6 +83,7 @@ def setup(
 
       ftui setup
       ftui setup tts
+      ftui setup export-awq
       ftui setup llm --python ~/envs/train/bin/python
     """
     common = common or Common()
@@ -95,7 +101,8 @@ def setup(
         if run is None:
             continue
         if not common.json:
-            note(f"{run.kind}: log in {run.log}")
+            cost = f"{KINDS[what].cost} without a GPU; " if run.kind == "setup" else ""
+            note(f"{run.kind}: {cost}log in {run.log}")
         status, progress = follow(engine, run, quiet=common.json, stop_on_interrupt=True)
         if status.state != "done":
             return finish(run, status, progress, as_json=common.json, report=lambda _: None)

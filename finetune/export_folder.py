@@ -1,0 +1,92 @@
+"""What all exports of an adapter have in common: arguments, the folder they fill, the merged model they start from."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from engines.config import EMBEDDED_FOLDER, MergeConfig
+from engines.contract import statefiles
+from engines.contract.errors import UserError
+from engines.contract.events import emit
+from finetune import merge_adapter, merge_check
+from finetune.base_model import load_tokenizer
+from finetune.scoring import Stopped
+
+MERGED = "merged"
+
+
+def arguments_of(description: str, config: str) -> argparse.ArgumentParser:
+    """config: the file of the parameters' model, for the help."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("base", type=Path)
+    parser.add_argument("adapter", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--name", default="model", help="how the files are called")
+    parser.add_argument("--config", type=Path, help=f"parameters as JSON, see {config}")
+    parser.add_argument("--dataset", type=Path, help="for the perplexity in the check; default: general questions")
+    parser.add_argument("--eval-share", type=float, default=0.1)
+    return parser
+
+
+def make_base(base: Path) -> None:
+    """The embedded model is made here if it is what is wanted and nobody has made it yet."""
+    if base.name == EMBEDDED_FOLDER and not base.exists():
+        from finetune import embedded_model
+
+        embedded_model.convert(base)
+
+
+@contextmanager
+def filled(output: Path) -> Iterator[Path]:
+    """A folder beside `output` that gets its name when all went well; else nothing is left of it.
+
+    SIGTERM is a stop here. What a killed export has left goes when the next one begins. Raises UserError, Stopped.
+    """
+    if output.exists():
+        raise UserError("conflict", f"there is {output} already", "Choose another folder, or delete that one.")
+    partial = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    statefiles.make_private_dir(partial)
+
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield partial
+        shutil.rmtree(partial / MERGED, ignore_errors=True)
+        os.rename(partial, output)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        shutil.rmtree(partial, ignore_errors=True)
+    statefiles.sync_dir(output.parent)
+
+
+def merged_model(base: Path, adapter: Path, partial: Path) -> Path:
+    """Base and adapter as one model, inside `partial` as long as it is being filled. Raises UserError, Stopped."""
+    place = merge_adapter.merge(base, adapter, partial / MERGED, MergeConfig(check=False))
+    (place / merge_adapter.STAMP).unlink()
+    return place.rename(partial / MERGED)
+
+
+def tokenizer_of(base: Path, adapter: Path) -> Any:
+    """The adapter's own tokenizer goes before the base's."""
+    return load_tokenizer(str(adapter if (adapter / "tokenizer_config.json").is_file() else base))
+
+
+def difference(arguments: argparse.Namespace, made: Path, tokenizer_folder: Path | None = None) -> dict[str, Any]:
+    """Figures of the difference of `made` to base and adapter; empty, with a warning, where it cannot be loaded."""
+    try:
+        return merge_check.compare(
+            arguments.base, arguments.adapter, made, arguments.dataset, arguments.eval_share, tokenizer_folder
+        )
+    except UserError as error:
+        emit("warning", text=f"not compared: {error.cause}")
+        return {}
