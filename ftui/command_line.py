@@ -51,6 +51,14 @@ def evaluate(home: Path, adapter: str, values: dict[str, Any]) -> str:
     return _join(["ftui", "llm", "evaluate", adapter, *flags(values)], home)
 
 
+def export(home: Path, to: str, adapters: list[str], values: dict[str, Any]) -> str:
+    return _join(["ftui", "llm", "export", to, *adapters, *flags(values)], home)
+
+
+def combine(home: Path, adapters: list[str], name: str, values: dict[str, Any]) -> str:
+    return _join(["ftui", "llm", "combine", *adapters, "--name", name, *flags(values)], home)
+
+
 def merge(home: Path, adapter: str, values: dict[str, Any]) -> str:
     return _join(["ftui", "llm", "merge", adapter, *flags(values)], home)
 

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from engines.config import (
     PRESETS,
+    AwqConfig,
     CombineConfig,
     EvaluateConfig,
-    ExportConfig,
     GenerateConfig,
+    GgufConfig,
     JobConfig,
     MergeConfig,
+    OnnxConfig,
     PrepareConfig,
     SampleConfig,
     ServeConfig,
@@ -65,7 +67,9 @@ def test_the_parameter_tables_are_those_of_the_models() -> None:
         f"\n## Serving (`ftui serve-llm start`)\n\n{parameter_table(ServeConfig)}\n"
         f"\n## Merging (`ftui llm merge`)\n\n{parameter_table(MergeConfig)}\n"
         f"\n## Several adapters into one (`ftui llm combine`)\n\n{parameter_table(CombineConfig)}\n"
-        f"\n## Exporting to GGUF (`ftui llm export`)\n\n{parameter_table(ExportConfig)}\n"
+        f"\n## Exporting to GGUF (`ftui llm export gguf`)\n\n{parameter_table(GgufConfig)}\n"
+        f"\n## Exporting to AWQ or GPTQ (`ftui llm export awq`)\n\n{parameter_table(AwqConfig)}\n"
+        f"\n## Exporting to ONNX (`ftui llm export onnx`)\n\n{parameter_table(OnnxConfig)}\n"
         f"\n## Sweeps (`ftui llm sweep`)\n\n{parameter_table(SweepConfig)}\n"
         f"\n## Generating a dataset (`ftui llm generate`)\n\n{parameter_table(GenerateConfig)}\n"
         f"\n## Taking samples in (`ftui tts samples add`)\n\n{parameter_table(SampleConfig)}\n"

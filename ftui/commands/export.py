@@ -11,8 +11,8 @@ from engines.config import AwqConfig, GgufConfig, OnnxConfig
 from engines.running.runs import Run
 from engines.weights.exporting import export_awq, export_gguf, export_onnx
 from ftui import export_lines
-from ftui.commands.chat import llm
 from ftui.commands.llm import ConfigFile, chosen_adapter, merged
+from ftui.commands.merge import llm
 from ftui.console import Common, finish, follow, say, started
 
 export = App(name="export", help="Adapters for other programs: GGUF, AWQ and GPTQ, ONNX.", help_format="plaintext")

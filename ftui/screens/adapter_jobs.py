@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from ftui.screens.llm_jobs import Jobs
 
 TITLE_WIDTH = 12
+WRITTEN = [
+    ("z", "Zip archive or folder: for peft, vLLM and others", "archive"),
+    ("g", "GGUF: llama.cpp, Ollama, LM Studio", "gguf"),
+    ("a", "AWQ or GPTQ: vLLM, in 4 bit", "awq"),
+    ("o", "ONNX: onnxruntime-genai, several adapters on one base", "onnx"),
+]
 SERVER_MARKS = {"ready": "● ready", "starting": "◌ starting", "gone": "✗ does not answer"}
 
 
@@ -109,6 +115,19 @@ class AdapterJobs:
     # --- in and out ---
 
     def do_export(self) -> None:
+        """Ask for which program: an archive is written at once, the others are jobs with a form."""
+        if self.adapter is None:
+            return
+        question = Question(f"Write {clean_line(self.adapter.name)}", Content("For which program?"), WRITTEN)
+        self.screen.app.push_screen(question, self._export_answered)
+
+    def _export_answered(self, answer: str | None) -> None:
+        if answer == "archive":
+            self._write_archive()
+        elif answer:
+            self.screen.export_jobs.ask(answer)
+
+    def _write_archive(self) -> None:
         from engines.weights.adapter_transfer import export_adapter
 
         if self.adapter is None:

@@ -20,6 +20,7 @@ from engines.weights.adapters import Adapter
 from ftui.actions import LLM, PANES, Facts
 from ftui.screens.adapter_jobs import AdapterJobs
 from ftui.screens.dataset_jobs import DatasetJobs
+from ftui.screens.export_jobs import ExportJobs
 from ftui.screens.llm_jobs import Jobs
 from ftui.screens.panes import PanesPlace
 from ftui.screens.tuning_jobs import TuningJobs
@@ -67,6 +68,7 @@ class LLMScreen(PanesPlace):
         self.dataset_jobs = DatasetJobs(self.jobs)
         self.tuning = TuningJobs(self.jobs)
         self.adapter_jobs = AdapterJobs(self, self.jobs)
+        self.export_jobs = ExportJobs(self, self.jobs)
         self.dataset_panel = DatasetPanel(id="dataset")
         self.run_panel = RunPanel(id="run")
         self.adapter_panel = AdapterPanel(id="adapters")
@@ -232,7 +234,7 @@ class LLMScreen(PanesPlace):
         of_pane: tuple[object, ...] = (self.dataset_jobs, self.adapter_jobs)
         if self.pane == "adapters":  # both can rename and write
             of_pane = (self.adapter_jobs, self.dataset_jobs)
-        return (self.panes[self.pane], *of_pane, self.jobs, self.tuning, self)
+        return (self.panes[self.pane], *of_pane, self.jobs, self.tuning, self.export_jobs, self)
 
     @on(RunPanel.Moved)
     def _run_moved(self, event: RunPanel.Moved) -> None:
@@ -241,6 +243,8 @@ class LLMScreen(PanesPlace):
             self.jobs.run_moved(event.run, event.state)
             if event.state == "done" and event.run.kind == "evaluate":
                 self.tuning.show_report(event.run)
+            elif event.state == "done" and event.run.kind == "export":
+                self.export_jobs.show_report(event.run)
             self.scan()
 
     @on(DatasetPanel.Prepared)

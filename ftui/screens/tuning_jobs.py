@@ -1,4 +1,4 @@
-"""Evaluations, merges and sweeps of the language-model screen: started, and their results shown."""
+"""Evaluations and sweeps of the language-model screen: started, and their results shown."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from ftui.clean import clean
 from ftui.screens.dialog import TextDialog
 
 if TYPE_CHECKING:
-    from engines.config import EvaluateConfig, JobConfig
+    from engines.config import EvaluateConfig
     from engines.quality.figures import Report
     from engines.running.runs import Run
     from ftui.screens.llm_jobs import Jobs
 
 
 class TuningJobs:
-    """The actions `evaluate`, `merge_adapter` and `sweeps`."""
+    """The actions `evaluate` and `sweeps`."""
 
     def __init__(self, jobs: Jobs):
         self.jobs = jobs
@@ -36,25 +36,6 @@ class TuningJobs:
 
         self.jobs.ftui.push_screen(EvaluateScreen(self.jobs.ftui.workspace.home, chosen.name), answered)
 
-    def do_merge_adapter(self) -> None:
-        from engines.config import MergeConfig
-        from engines.weights.merging import merge
-        from ftui import command_line
-        from ftui.screens.parameters import ParametersScreen
-
-        adapter, home = self.jobs.screen.adapter_panel.adapter, self.jobs.ftui.workspace.home
-        if adapter is None:
-            return
-        chosen = adapter
-
-        def answered(config: JobConfig | None) -> None:
-            if isinstance(config, MergeConfig):
-                self.jobs.launch("Merging", lambda: merge(self.jobs.engine, chosen, config), self.jobs.started)
-
-        heading = f"Merge {clean(chosen.name)} into its base model, as {clean(chosen.name)}-merged"
-        command = lambda values: command_line.merge(home, chosen.name, values)  # noqa: E731
-        self.jobs.ftui.push_screen(ParametersScreen(heading, MergeConfig(), command), answered)
-
     def do_sweeps(self, run_id: str = "") -> None:
         from ftui.screens.sweeps import SweepsScreen
 
@@ -71,6 +52,8 @@ class TuningJobs:
 
         if run.kind == "evaluate" and has_report(run):
             self.show_report(run)
+        elif run.kind == "export" and run.result():
+            self.jobs.screen.export_jobs.show_report(run)
         elif run.kind == "sweep":
             self.do_sweeps(run.id)
 

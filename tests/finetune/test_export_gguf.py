@@ -70,7 +70,7 @@ def test_without_the_converters_nothing_is_started(engine: LLMEngine, capfd: pyt
     from sample_adapters import write_adapter
 
     write_adapter(engine.adapters.folder / "bot" / "final")
-    assert run(["llm", "export", "bot", "--home", str(engine.workspace.home)]) == 5
+    assert run(["llm", "export", "gguf", "bot", "--home", str(engine.workspace.home)]) == 5
     assert "ftui setup export-gguf (fetches 77 MB" in capfd.readouterr().err.replace("`", "")
     assert engine.runs.list() == []
 
@@ -85,7 +85,9 @@ def test_the_command_writes_a_file_that_is_compared(
     gguf_tools.folder(engine.workspace).symlink_to(str(TOOLS))
     made = strong_adapter(embedded_model, tmp_path / "made", 1)
     import_adapter(engine.adapters, engine.models, made, name="bot", base_model=str(embedded_model))
-    assert run(["llm", "export", "bot", "--weights", weights, "--json", "--home", str(engine.workspace.home)]) == 0
+    assert (
+        run(["llm", "export", "gguf", "bot", "--weights", weights, "--json", "--home", str(engine.workspace.home)]) == 0
+    )
     result = json.loads(capfd.readouterr().out)["result"]
     folder = Path(result["folder"])
     assert sorted(file.name for file in folder.iterdir()) == ["Modelfile", f"bot-{weights}.gguf", "report.json"]

@@ -143,7 +143,64 @@ async def test_a_merge_shows_its_parameters_and_its_command_first(two: LLMEngine
     async with opened(two) as ui:
         await ui.go_to("adapters")
         await ui.press("M")
+        await ui.until(lambda: ui.shows("Merge newer", "Combine it with other adapters"))
+        await ui.press("m")
         await ui.until(lambda: ui.shows("Merge newer into its base model", "Rounding", "ftui llm merge newer"))
         await ui.press("escape")
         await ui.until(lambda: not ui.shows("Rounding"))
         assert two.runs.list("merge") == []
+
+
+async def test_adapters_are_combined_by_a_form_that_knows_which_go_together(two: LLMEngine) -> None:
+    async with opened(two) as ui:
+        await ui.go_to("adapters")
+        await ui.press("M")
+        await ui.until(lambda: ui.shows("Combine it with other adapters"))
+        await ui.press("c")
+        await ui.until(lambda: ui.shows("ftui llm combine newer older --name newer-combined"))
+        await ui.press("enter")
+        await ui.type(", nobody")
+        await ui.until(lambda: ui.shows("✗ nobody is no other adapter of this base model"))
+        await ui.press("escape", "escape")
+        await ui.until(lambda: not ui.shows("nobody"))
+        assert two.runs.list("combine") == []
+
+
+@pytest.mark.parametrize(
+    ("key", "words", "command"),
+    [
+        ("g", ("Weights", "q8_0"), "ftui llm export gguf newer"),
+        ("a", ("Method", "Group size", "Samples"), "ftui llm export awq newer"),
+        ("o", ("Precision", "fp32", "Other adapters"), "ftui llm export onnx newer"),
+    ],
+)
+async def test_an_export_shows_its_parameters_and_says_what_is_missing(
+    two: LLMEngine, key: str, words: tuple[str, ...], command: str
+) -> None:
+    async with opened(two) as ui:
+        await ui.go_to("adapters")
+        await ui.press("w")
+        await ui.until(lambda: ui.shows("Write newer", "GGUF", "AWQ or GPTQ", "ONNX"))
+        await ui.press(key)
+        await ui.until(lambda: ui.shows(*words, command))
+        await ui.press("s")
+        await ui.until(lambda: ui.shows("ftui setup export-"))
+        assert two.runs.list("export") == []
+
+
+async def test_the_report_of_an_export_is_shown_from_the_runs(two: LLMEngine) -> None:
+    run = two.runs.create("export", "newer", ["true"])
+    statefiles.write_json(run.folder / "status.json", {"state": "done", "attempt": 1, "ended_at": 1_700_000_300.0})
+    statefiles.write_json(
+        run.folder / "result.json",
+        {"attempt": 1, "state": "done", "to": "gguf", "folder": "/tmp/made", "file": "newer-q4_k_m.gguf", "bytes": 1000,
+         "weights": "q4_k_m", "bits_per_weight": 5.61, "tensors": {"Q5_0": 180, "Q4_K": 30}, "fallback": 180,
+         "fallback_widths": [576], "max_logit_difference": 2.0, "same_choice": 0.9, "perplexity": 8.0,
+         "perplexity_merged": 8.5, "asked": 6, "same_answers": 4},
+    )  # fmt: skip
+    async with opened(two) as ui:
+        await ui.press("t")
+        await ui.until(lambda: ui.shows("export"))
+        await ui.press("enter")
+        await ui.until(lambda: ui.shows("Export of newer", "5.61 bits each", "180 tensors have rows of 576"))
+        assert ui.shows("8.000 with the adapter, 8.500 in what was made", "4 of 6 the same", "lms import")
