@@ -34,10 +34,16 @@ test-serving: $(VENV)/.dev
 	test -e .venv-vllm/.made || { $(BIN)/python -m engines.setup.setup_environment .venv-vllm vllm && touch .venv-vllm/.made; }
 	FTUI_VLLM=$(CURDIR)/.venv-vllm/bin/python $(BIN)/python -m pytest tests/serving
 
-# Exports with llama.cpp's real converters: 77 MB are fetched once.
+# Exports with the real tools: llama.cpp fetched and built (15 minutes of one core), two environments of 1.5 GB. Once.
 test-export: $(VENV)/.dev
-	test -d .venv-gguf || $(BIN)/python -m engines.setup.gguf_tools .venv-gguf
-	FTUI_GGUF_TOOLS=$(CURDIR)/.venv-gguf $(BIN)/python -m pytest tests/finetune/test_export_gguf.py
+	test -d .venv-llama || { $(BIN)/python -m engines.setup.llama_cpp .venv-llama .venv-gguf; }
+	for kind in awq onnx; do \
+		test -e .venv-$$kind/.made || \
+		{ $(BIN)/python -m engines.setup.setup_environment .venv-$$kind export-$$kind && touch .venv-$$kind/.made; } || exit 1; \
+	done
+	FTUI_GGUF_TOOLS=$(CURDIR)/.venv-gguf FTUI_LLAMA=$(CURDIR)/.venv-llama \
+	FTUI_AWQ=$(CURDIR)/.venv-awq/bin/python FTUI_ONNX=$(CURDIR)/.venv-onnx/bin/python \
+	$(BIN)/python -m pytest tests/finetune/test_export_gguf.py tests/finetune/test_export_quantised.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -55,7 +61,7 @@ bench-voice: $(VOICE)/.tts
 	$(VOICE)/bin/python -m benchmarks.long_recording
 
 clean:
-	rm -rf $(VENV) $(VOICE) .venv-vllm .venv-gguf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VOICE) .venv-vllm .venv-gguf .venv-llama .venv-awq .venv-onnx build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 # Debian's Python may come without ensurepip; then the system's pip installs pip there.
 %/.made:

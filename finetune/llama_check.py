@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import socket
 import subprocess
 import time
@@ -29,7 +30,8 @@ START_SECONDS, ANSWER_SECONDS = 300, 300
 
 
 def compare(arguments: argparse.Namespace, file: Path, precision: str) -> dict[str, Any]:
-    """same_answers, of so many asked: likeliest answers, token by token; answers: the texts. Raises UserError, Stopped.
+    """same_answers, of so many asked: likeliest answers, token by token; same_beginning: mean share of an answer up to
+    where the two part; answers: the texts. Raises UserError, Stopped.
 
     precision: bf16 or fp32, of base and adapter.
     """
@@ -46,7 +48,11 @@ def compare(arguments: argparse.Namespace, file: Path, precision: str) -> dict[s
         found = [answer(url, tokenizer, prompt) for prompt in prompts]
     pairs = list(zip(prompts, expected, found, strict=True))
     texts = [{"question": prompt[-1]["content"], "original": one, "llama.cpp": other} for prompt, one, other in pairs]
-    return {"asked": len(pairs), "same_answers": sum(one == other for _, one, other in pairs), "answers": texts}
+    alike = [len(os.path.commonprefix([one, other])) / max(1, len(one)) for _, one, other in pairs]
+    return {
+        "asked": len(pairs), "same_answers": sum(one == other for _, one, other in pairs),
+        "same_beginning": round(sum(alike) / len(alike), 3), "answers": texts,
+    }  # fmt: skip
 
 
 def questions(arguments: argparse.Namespace, tokenizer: Any) -> list[list[Message]]:

@@ -44,7 +44,8 @@ def _gguf(report: Report) -> list[str]:
         told.append(f"            {report['fallback']} tensors have rows of {widths}, no multiple of 256: other types")
     told += difference(report)
     if "asked" in report:
-        told.append(f"answers:    {report['same_answers']} of {report['asked']} the same in llama-server")
+        same = f"{report['same_answers']} of {report['asked']} the same in llama-server"
+        told.append(f"answers:    {same}; alike for {report['same_beginning']:.0%} of their length before they part")
     if report["weights"] == "adapter":
         told.append(f"llama.cpp:  llama-server -m BASE.gguf --lora {file}")
     else:

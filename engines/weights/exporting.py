@@ -72,10 +72,10 @@ def export_onnx(
     adapters of different base models.
     """
     config = config or OnnxConfig()
-    first = adapters[0]
+    first, python = adapters[0], engine.environments.require("export-onnx")
     target = _target(engine, output, f"{first.name}-onnx")
     base = base_folder(engine, first, base_model)
-    argv = [str(engine.environments.require("export-onnx")), "-m", "finetune.export_onnx", str(base), str(target)]
+    argv = [str(python), "-m", "finetune.export_onnx", str(base), str(target)]
     for adapter in {adapter.name: adapter for adapter in adapters}.values():
         if adapter.name != first.name:
             engine.base_of(adapter, str(base))

@@ -1,6 +1,7 @@
 """GGUF: the Modelfile says what the chat template says; real bits; and, where they are, the real converters.
 
-FTUI_GGUF_TOOLS names the folder of the converters (`ftui setup export-gguf`); `make test-export` fetches them.
+FTUI_GGUF_TOOLS names the folder of the converters (`ftui setup export-gguf`), FTUI_LLAMA that of llama.cpp's programs
+(`ftui setup llama`); `make test-export` gets them.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sample_adapters import strong_adapter
 
 from engines.llm import LLMEngine
-from engines.setup import gguf_tools
+from engines.setup import gguf_tools, llama_cpp
 from engines.weights.adapter_transfer import import_adapter
 from finetune import export_gguf, ollama
 from ftui.cli import run
 
-TOOLS = os.environ.get("FTUI_GGUF_TOOLS")
+TOOLS, LLAMA = os.environ.get("FTUI_GGUF_TOOLS"), os.environ.get("FTUI_LLAMA")
 
 
 def as_ollama_would(modelfile: str, turns: list[tuple[str, str]]) -> str:
@@ -75,25 +77,76 @@ def test_without_the_converters_nothing_is_started(engine: LLMEngine, capfd: pyt
     assert engine.runs.list() == []
 
 
+@pytest.fixture
+def with_tools(engine: LLMEngine, embedded_model: Path, tmp_path: Path) -> LLMEngine:
+    """A workspace with llama.cpp and an adapter of the embedded model that changes its answers a little."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    for tool, place in ((gguf_tools, TOOLS), (llama_cpp, LLAMA)):
+        if place:
+            tool.folder(engine.workspace).parent.mkdir(parents=True, exist_ok=True)
+            tool.folder(engine.workspace).symlink_to(place)
+    made = strong_adapter(embedded_model, tmp_path / "made", 1)
+    tensors = load_file(made / "adapter_model.safetensors")
+    mild = {name: tensor * (0.02 if "lora_B" in name else 1) for name, tensor in tensors.items()}
+    assert all(torch.isfinite(tensor).all() for tensor in mild.values())
+    save_file(mild, made / "adapter_model.safetensors", metadata={"format": "pt"})
+    import_adapter(engine.adapters, engine.models, made, name="bot", base_model=str(embedded_model))
+    return engine
+
+
+def export(engine: LLMEngine, weights: str, capfd: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    words = ["llm", "export", "gguf", "bot", "--weights", weights, "--json", "--home", str(engine.workspace.home)]
+    code = run(words)
+    told = json.loads(capfd.readouterr().out)
+    assert code == 0, told
+    return told["result"]  # type: ignore[no-any-return]
+
+
 @pytest.mark.model
 @pytest.mark.skipif(not TOOLS, reason="set FTUI_GGUF_TOOLS, or run make test-export")
 @pytest.mark.parametrize("weights", ["q8_0", "adapter"])
 def test_the_command_writes_a_file_that_is_compared(
-    engine: LLMEngine, embedded_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], weights: str
+    with_tools: LLMEngine, capfd: pytest.CaptureFixture[str], weights: str
 ) -> None:
-    gguf_tools.folder(engine.workspace).parent.mkdir(parents=True)
-    gguf_tools.folder(engine.workspace).symlink_to(str(TOOLS))
-    made = strong_adapter(embedded_model, tmp_path / "made", 1)
-    import_adapter(engine.adapters, engine.models, made, name="bot", base_model=str(embedded_model))
-    assert (
-        run(["llm", "export", "gguf", "bot", "--weights", weights, "--json", "--home", str(engine.workspace.home)]) == 0
-    )
-    result = json.loads(capfd.readouterr().out)["result"]
+    result = export(with_tools, weights, capfd)
     folder = Path(result["folder"])
     assert sorted(file.name for file in folder.iterdir()) == ["Modelfile", f"bot-{weights}.gguf", "report.json"]
-    assert not list(folder.parent.glob(".*"))  # nothing is left beside it
+    assert list(folder.parent.iterdir()) == [folder]  # nothing is left beside it
     if weights == "adapter":
         assert result["bits_per_weight"] <= 32 and f"ADAPTER ./bot-{weights}.gguf" in (folder / "Modelfile").read_text()
     else:
         assert 8 < result["bits_per_weight"] < 9
         assert result["perplexity"] == pytest.approx(result["perplexity_merged"], rel=0.1)
+    if weights == "q8_0" and LLAMA:
+        assert result["asked"] == 6 and result["same_beginning"] > 0.3
+        assert len(json.loads((folder / "report.json").read_text())["answers"]) == 6
+
+
+@pytest.mark.model
+@pytest.mark.skipif(not TOOLS or not LLAMA, reason="set FTUI_LLAMA, or run make test-export")
+def test_small_types_are_written_and_their_fallbacks_are_told(
+    with_tools: LLMEngine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The embedded model's rows are 576 wide, which is no multiple of 256: most of its matrices fall back."""
+    found = {weights: export(with_tools, weights, capfd) for weights in ("q6_k", "q3_k_m")}
+    for weights, result in found.items():
+        assert result["fallback"] == 181 and result["fallback_widths"] == [576]
+        assert sum(result["tensors"].values()) == 272
+        assert result["bits_per_weight"] > {"q6_k": 6.6, "q3_k_m": 3.9}[weights]  # more than the type's name says
+        assert result["perplexity_merged"] < 3 * result["perplexity"]
+    assert found["q3_k_m"]["bytes"] < found["q6_k"]["bytes"]
+    assert found["q3_k_m"]["perplexity_merged"] > found["q6_k"]["perplexity_merged"]
+
+
+def test_without_llama_cpp_no_small_type_is_started(
+    engine: LLMEngine, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from sample_adapters import write_adapter
+
+    write_adapter(engine.adapters.folder / "bot" / "final")
+    gguf_tools.folder(engine.workspace).mkdir(parents=True)
+    assert run(["llm", "export", "gguf", "bot", "--weights", "q4_k_m", "--home", str(engine.workspace.home)]) == 5
+    assert "ftui setup llama" in capfd.readouterr().err
+    assert engine.runs.list() == []

@@ -196,7 +196,7 @@ async def test_the_report_of_an_export_is_shown_from_the_runs(two: LLMEngine) ->
         {"attempt": 1, "state": "done", "to": "gguf", "folder": "/tmp/made", "file": "newer-q4_k_m.gguf", "bytes": 1000,
          "weights": "q4_k_m", "bits_per_weight": 5.61, "tensors": {"Q5_0": 180, "Q4_K": 30}, "fallback": 180,
          "fallback_widths": [576], "max_logit_difference": 2.0, "same_choice": 0.9, "perplexity": 8.0,
-         "perplexity_merged": 8.5, "asked": 6, "same_answers": 4},
+         "perplexity_merged": 8.5, "asked": 6, "same_answers": 4, "same_beginning": 0.8},
     )  # fmt: skip
     async with opened(two) as ui:
         await ui.press("t")
