@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
 import socket
 import subprocess
 import time
@@ -48,11 +47,17 @@ def compare(arguments: argparse.Namespace, file: Path, precision: str) -> dict[s
         found = [answer(url, tokenizer, prompt) for prompt in prompts]
     pairs = list(zip(prompts, expected, found, strict=True))
     texts = [{"question": prompt[-1]["content"], "original": one, "llama.cpp": other} for prompt, one, other in pairs]
-    alike = [len(os.path.commonprefix([one, other])) / max(1, len(one)) for _, one, other in pairs]
+    alike = [_alike(one, other) / max(1, len(one)) for _, one, other in pairs]
     return {
         "asked": len(pairs), "same_answers": sum(one == other for _, one, other in pairs),
         "same_beginning": round(sum(alike) / len(alike), 3), "answers": texts,
     }  # fmt: skip
+
+
+def _alike(one: str, other: str) -> int:
+    """Characters before the two part."""
+    parted = (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(parted, min(len(one), len(other)))
 
 
 def questions(arguments: argparse.Namespace, tokenizer: Any) -> list[list[Message]]:

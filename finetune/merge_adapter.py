@@ -4,6 +4,7 @@
 
 Everything that the adapter does not change is copied from file to file. A finished file of the model is kept when the
 merge is stopped or killed, and the next merge of the same things into the same folder goes on after it.
+A stop leaves nothing else behind.
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ def merge(base: Path, adapter: Path, output: Path, config: MergeConfig) -> Path:
 
 def _partial(base: Path, adapter: Path, output: Path, config: MergeConfig) -> Path:
     """The folder that is filled: of an earlier merge of the very same things, or an empty one."""
-    partial = output.with_name(f".{output.name}.partial")
+    partial = partial_folder(output)
     stamp = {"base": fingerprints.of_model(str(base)), "adapter": fingerprints.of_adapter(adapter),
              "rounding": config.rounding}  # fmt: skip
     if statefiles.read_object(partial / STAMP) != stamp:
@@ -190,6 +191,25 @@ def _partial(base: Path, adapter: Path, output: Path, config: MergeConfig) -> Pa
         statefiles.make_private_dir(partial)
         statefiles.write_json(partial / STAMP, stamp)
     return partial
+
+
+def partial_folder(output: Path) -> Path:
+    return output.with_name(f".{output.name}.partial")
+
+
+def clear_stopped(base: Path, output: Path) -> None:
+    """Of a stopped merge only finished files of a model in several files are worth keeping; else nothing is left."""
+    partial, several = partial_folder(output), len(list(base.glob("*.safetensors"))) > 1
+    finished = len(list(partial.glob("*.safetensors"))) if several else 0
+    if not finished:
+        shutil.rmtree(partial, ignore_errors=True)
+        return
+    for torn in partial.glob("*.tmp"):
+        torn.unlink()
+    emit(
+        "warning",
+        text=f"{finished} finished files are kept: the same command goes on after them; else delete {partial}",
+    )
 
 
 def _check_disk(output: Path, needed: int) -> None:
@@ -258,6 +278,7 @@ def main() -> None:
 
             figures = merge_check.compare(base, arguments.adapter, partial, arguments.dataset, arguments.eval_share)
     except Stopped:
+        clear_stopped(base, output)
         write_result("stopped")
         return
     card = statefiles.read_object(arguments.card) if arguments.card else {"kind": "merged", "base_model": str(base)}

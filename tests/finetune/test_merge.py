@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +143,30 @@ def test_a_stopped_merge_goes_on_after_its_finished_files(
     assert differing(ours, by_peft(base, adapter, safe=False)) == []
     assert {name: (output / name).stat().st_ino for name in done} == done  # not written again
     assert list(output.glob("*.tmp")) == [] and not (output / merge_adapter.STAMP).exists()
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_stopped_merge_leaves_nothing_but_finished_files_of_several(
+    base: Path, tiny_model: Path, tmp_path: Path, several: bool
+) -> None:
+    """The script itself, with a stop that is there when it looks for the first time."""
+    model = base if several else tiny_model
+    adapter, output = make_adapter(model, tmp_path / "adapter"), tmp_path / "models" / "out"
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    output.parent.mkdir()
+    (run_folder / "stop.json").write_text("{}")
+    command = [sys.executable, "-m", "finetune.merge_adapter", str(model), str(adapter), str(output)]
+    subprocess.run(command, check=True, env={**os.environ, "FTUI_RUN_DIR": str(run_folder)}, timeout=120)
+    assert json.loads((run_folder / "result.json").read_text())["state"] == "stopped"
+    assert list(output.parent.iterdir()) == []
+    partial = merge_adapter.partial_folder(output)
+    partial.mkdir()
+    for name in ("model-00001-of-00009.safetensors", "model-00002-of-00009.safetensors.tmp"):
+        (partial / name).write_bytes(b"x")
+    merge_adapter.clear_stopped(model, output)
+    left = [file.name for file in partial.glob("*")]
+    assert left == (["model-00001-of-00009.safetensors"] if several else [])
 
 
 @pytest.mark.parametrize(
