@@ -105,6 +105,7 @@ def export(engine: LLMEngine, weights: str, capfd: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.model
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not TOOLS, reason="set FTUI_GGUF_TOOLS, or run make test-export")
 @pytest.mark.parametrize("weights", ["q8_0", "adapter"])
 def test_the_command_writes_a_file_that_is_compared(
@@ -126,18 +127,18 @@ def test_the_command_writes_a_file_that_is_compared(
 
 @pytest.mark.model
 @pytest.mark.skipif(not TOOLS or not LLAMA, reason="set FTUI_LLAMA, or run make test-export")
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("weights", "least", "most"), [("q6_k", 6.6, 8.5), ("q3_k_m", 3.9, 6.2)])
 def test_small_types_are_written_and_their_fallbacks_are_told(
-    with_tools: LLMEngine, capfd: pytest.CaptureFixture[str]
+    with_tools: LLMEngine, capfd: pytest.CaptureFixture[str], weights: str, least: float, most: float
 ) -> None:
     """The embedded model's rows are 576 wide, which is no multiple of 256: most of its matrices fall back."""
-    found = {weights: export(with_tools, weights, capfd) for weights in ("q6_k", "q3_k_m")}
-    for weights, result in found.items():
-        assert result["fallback"] == 181 and result["fallback_widths"] == [576]
-        assert sum(result["tensors"].values()) == 272
-        assert result["bits_per_weight"] > {"q6_k": 6.6, "q3_k_m": 3.9}[weights]  # more than the type's name says
-        assert result["perplexity_merged"] < 3 * result["perplexity"]
-    assert found["q3_k_m"]["bytes"] < found["q6_k"]["bytes"]
-    assert found["q3_k_m"]["perplexity_merged"] > found["q6_k"]["perplexity_merged"]
+    result = export(with_tools, weights, capfd)
+    assert result["fallback"] == 181 and result["fallback_widths"] == [576]
+    assert sum(result["tensors"].values()) == 272
+    assert least < result["bits_per_weight"] < most  # more than the type's name says
+    assert result["perplexity"] / 2 < result["perplexity_merged"] < 3 * result["perplexity"]
+    assert result["max_logit_difference"] > 0 and result["asked"] == 6
 
 
 def test_without_llama_cpp_no_small_type_is_started(

@@ -48,6 +48,7 @@ def export(engine: LLMEngine, capfd: pytest.CaptureFixture[str], *words: str) ->
 
 @needs_awq
 @pytest.mark.model
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("method", "bits", "near"), [("awq", "4", 0.2), ("gptq", "4", 0.2), ("gptq", "8", 0.01)])
 def test_a_quantised_model_is_loaded_again_and_compared(
     adapted: LLMEngine, dataset_file: Path, capfd: pytest.CaptureFixture[str], method: str, bits: str, near: float
@@ -70,14 +71,15 @@ def test_a_quantised_model_is_loaded_again_and_compared(
 
 @needs_awq
 @pytest.mark.model
+@pytest.mark.timeout(900)
 def test_a_stopped_calibration_leaves_nothing(adapted: LLMEngine, dataset_file: Path) -> None:
     config = AwqConfig(method="awq", samples=48, max_length=64)
     started = export_awq(adapted, adapted.adapters.get("one"), config, dataset=adapted.datasets.get(str(dataset_file)))
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while b'"calibrate"' not in started.log.read_bytes() and time.monotonic() < deadline:
         time.sleep(0.1)
-    adapted.runs.request_stop(started, 60)
-    status = adapted.runs.wait(started, timeout=90)
+    adapted.runs.request_stop(started, 200)
+    status = adapted.runs.wait(started, timeout=250)
     assert status.state == "stopped", status
     assert not list(Path(started.spec["output"]).parent.iterdir())
 
@@ -103,6 +105,7 @@ def test_without_its_environment_nothing_is_started(
 
 @needs_onnx
 @pytest.mark.model
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("precision", ["fp32", "int4"])
 def test_several_adapters_share_one_graph_and_say_what_peft_says(
     adapted: LLMEngine, dataset_file: Path, capfd: pytest.CaptureFixture[str], precision: str
