@@ -125,6 +125,21 @@ class BlockedWords:
         return not any(self._found(folded(text)) for text in (row.text, *[turn.content for turn in row.turns]))
 
 
+class Languages:
+    """How likely a dialog is in each language, by ISO 639 codes; `zxx`: in none."""
+
+    def __init__(self) -> None:
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+        self._rank = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True).rank
+        self.known = {code for code, _ in self._rank("")}
+
+    def of(self, row: Dialog) -> list[tuple[str, float]]:
+        """The likeliest first; none for what is too short to tell."""
+        text = _NO_LANGUAGE.sub(" ", said(row)[:LANGUAGE_CHARACTERS])
+        return self._rank(text) if sum(map(str.isalpha, text)) >= LEAST_LETTERS else []
+
+
 class OtherLanguage:
     """Leaves out a dialog that is hardly in one of the languages, which are named by their ISO 639 codes.
 
@@ -134,21 +149,15 @@ class OtherLanguage:
     reason = "other_language"
 
     def __init__(self, codes: Iterable[str]):
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-        identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+        self.languages = Languages()
         self.wanted = {code.strip().lower() for code in codes}
-        self._rank = identifier.rank
-        known = {code for code, _ in self._rank("")}
-        if unknown := sorted(self.wanted - known):
+        if unknown := sorted(self.wanted - self.languages.known):
             raise UserError("usage", f"no such language: {', '.join(unknown)}", "Use codes such as en, ru or de.")
         self.wanted.add("zxx")
 
     def keep(self, row: Dialog) -> bool:
-        text = _NO_LANGUAGE.sub(" ", said(row)[:LANGUAGE_CHARACTERS])
-        if sum(map(str.isalpha, text)) < LEAST_LETTERS:
-            return True
-        return sum(share for code, share in self._rank(text) if code in self.wanted) >= LEAST_LIKELY
+        found = self.languages.of(row)
+        return not found or sum(share for code, share in found if code in self.wanted) >= LEAST_LIKELY
 
 
 class Duplicates:

@@ -124,6 +124,11 @@ def show_statistics(found: dict[str, Any]) -> None:
         f"{share:.1%} longer than {found['max_length']}")  # fmt: skip
     for name, figures in found["by_source"].items():
         say(f"{'':10}{figures['tokens']:>12,}  of {figures['rows']:,} rows from {name}")
+    say("language: " + ", ".join(f"{code} {count:,}" for code, count in found["languages"].items()))
+    say(f"repeated: {found['duplicates']:,} rows (--drop-duplicates leaves them out)")
+    most = max(found["months"].values(), default=0)
+    for number, (month, count) in enumerate(found["months"].items()):
+        say(f"{'months:' if not number else '':10}{month:>9}  {format.bar(count, most)} {count}")
     show_lengths({f"to {bound}": rows for bound, rows in found["lengths"]})
 
 

@@ -58,7 +58,20 @@ def draw_counts(found: dict[str, Any]) -> Content:
         lines.append(
             Content(f"{count(figures['tokens']):>12} tokens in {count(figures['rows'])} rows from {clean_line(name)}")
         )
-    return Content("\n").join([*lines, Content(""), *_bars(found["lengths"])])
+    languages = ", ".join(f"{code} {count(number)}" for code, number in found["languages"].items())
+    lines += [
+        Content(""),
+        Content(f"languages: {languages}"),
+        Content(f"{count(found['duplicates'])} rows repeat one before"),
+        Content(""),
+        *_bars(found["lengths"]),
+        Content(""),
+    ]
+    most = max(found["months"].values(), default=1)
+    lines += [
+        Content(f"{month}  {bar(dialogs, most)} {count(dialogs)} dialogs") for month, dialogs in found["months"].items()
+    ]
+    return Content("\n").join(lines)
 
 
 def _bars(lengths: list[tuple[int, int]]) -> list[Content]:

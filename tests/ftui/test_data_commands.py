@@ -151,11 +151,15 @@ def test_all_tokens_are_counted_exactly_and_by_source(home: Path, embedded_model
     assert {name: part["rows"] for name, part in found["by_source"].items()} == report["sources"]
     assert found["conversations"] == report["conversations"] and found["messages"] == report["turns"]
     assert sum(part["tokens"] for part in found["by_source"].values()) == found["tokens"]
+    assert found["months"] == report["months"] and sum(found["languages"].values()) == 166
+    assert found["languages"]["en"] > 140 and found["languages"]["ru"] >= 20 and found["duplicates"] == 0
     assert abs(report["estimated_tokens"] / found["tokens"] - 1) < 0.5  # without what the template adds
 
     told(home, "data", "merge", "chats", "one", "--name", "all")
     merged = ftui(home, "data", "tokens", "all", "--all", *model)
     assert "170 rows" in merged.stdout and "from chats" in merged.stdout and "of 4 rows from one" in merged.stdout
+    told(home, "data", "merge", "one", "all", "--name", "twice")
+    assert told(home, "data", "tokens", "twice", "--all", *model)["duplicates"] == 4
     assert "sessions: " in ftui(home, "data", "show", "chats").stdout
 
 
