@@ -41,7 +41,16 @@ def parameter_table(model: type[JobConfig]) -> str:
     rows = ["| name | default | unit | bounds or choices | meaning |", "|---|---|---|---|---|"]
     for name, schema in model.model_json_schema()["properties"].items():
         default = schema["default"]
-        shown = "empty" if default == "" else ", ".join(default) if isinstance(default, list) else plain(default)
+        schema = {**schema, **schema.get("anyOf", [{}])[0]}  # of what may be unset
+        shown = (
+            "unset"
+            if default is None
+            else "empty"
+            if default == ""
+            else ", ".join(default)
+            if isinstance(default, list)
+            else plain(default)
+        )
         signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
         bounds = ", ".join(f"{sign} {schema[key]}" for key, sign in signs.items() if key in schema)
         bounds = bounds or ", ".join(map(str, schema.get("enum", [])))

@@ -41,6 +41,7 @@ class FieldSpec:
     choices: tuple[str, ...]
     bounds: str
     separator: str = ","  # between the items of a list
+    optional: bool = False  # an empty line of text leaves it unset
 
     @property
     def help(self) -> str:
@@ -50,11 +51,14 @@ class FieldSpec:
 def fields_of(model: type[JobConfig]) -> Iterator[FieldSpec]:
     """The fields of a model, in its order."""
     for name, schema in model.model_json_schema()["properties"].items():
+        options = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
+        if len(options) == 1:  # a field that may be unset
+            schema = {**schema, **options[0], "optional": True}
         choices = tuple(schema.get("enum", ()))
         kind = {"boolean": "bool", "array": "list"}.get(schema.get("type"), "choice" if choices else "text")
         yield FieldSpec(
             name, schema.get("title", name), schema.get("description", ""), schema.get("unit", ""), kind, choices,
-            _bounds(schema), schema.get("separator", ","),
+            _bounds(schema), schema.get("separator", ","), schema.get("optional", False),
         )  # fmt: skip
 
 
@@ -65,6 +69,8 @@ def _bounds(schema: dict[str, Any]) -> str:
 
 def as_text(value: Any, separator: str = ",") -> str:
     """A value as it is typed into a field."""
+    if value is None:
+        return ""
     if isinstance(value, list):
         return f"{separator} ".join(map(str, value))
     return exact(value) if isinstance(value, float) else str(value)
@@ -175,7 +181,7 @@ class FieldRow(EndsWithEnter, Widget, can_focus=True):
         event.stop()
         parts = [part.strip() for part in event.value.split(self.spec.separator)]
         value: Any = [part for part in parts if part] if self.spec.kind == "list" else event.value.strip()
-        self.post_message(self.Changed(self, value))
+        self.post_message(self.Changed(self, None if value == "" and self.spec.optional else value))
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         if isinstance(event.widget, Select):  # the closed choice hands the keys back to the row

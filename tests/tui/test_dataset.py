@@ -29,7 +29,7 @@ async def test_a_file_is_opened_prepared_and_shown(engine: LLMEngine, tmp_path: 
         await ui.until(lambda: ui.shows("result.json"))
         await ui.press("down", "enter")
         await ui.until(lambda: isinstance(ui.app.screen, PrepareScreen))
-        assert ui.shows("Session gap", "180", "min", "ftui llm prepare", "--name My_chats")
+        await ui.until(lambda: ui.shows("Session gap", "180", "min", "ftui llm prepare", "--name My_chats"))
 
         await ui.press("j", "j", "enter", "6", "0", "enter")  # session gap
         await ui.until(lambda: ui.shows("--session-gap-minutes 60"))
@@ -37,6 +37,7 @@ async def test_a_file_is_opened_prepared_and_shown(engine: LLMEngine, tmp_path: 
         await ui.until(lambda: ui.screen.dataset_panel.dataset is not None)
         dataset = engine.datasets.get("My_chats")
         assert dataset.report["config"]["session_gap_minutes"] == 60
+        assert dataset.report["config"]["split"] is None and dataset.report["split"]["eval"] > 0
         await ui.until(lambda: ui.shows("Sample Owner", f"{dataset.dialogs} with", "left out", "dialog 1 of"))
         assert ui.shows("user", "assistant")
         await ui.until(lambda: ui.screen.facts().dataset == "My_chats" and not ui.screen.facts().preparing)
