@@ -29,10 +29,13 @@ test: check $(VOICE)/.tts
 	$(BIN)/python -m pytest
 	$(VOICE)/bin/python -m pytest tests/tts
 
-# The servers with a real vLLM, in an environment of its own: 3.4 GB and some minutes, once.
+# The servers with a real vLLM, in an environment of its own (3.4 GB and some minutes, once), and with a real llama-server
+# (built once in 15 minutes of one core).
 test-serving: $(VENV)/.dev
 	test -e .venv-vllm/.made || { $(BIN)/python -m engines.setup.setup_environment .venv-vllm vllm && touch .venv-vllm/.made; }
-	FTUI_VLLM=$(CURDIR)/.venv-vllm/bin/python $(BIN)/python -m pytest tests/serving
+	test -d .venv-llama || $(BIN)/python -m engines.setup.llama_cpp .venv-llama .venv-gguf
+	FTUI_VLLM=$(CURDIR)/.venv-vllm/bin/python FTUI_LLAMA=$(CURDIR)/.venv-llama FTUI_GGUF_TOOLS=$(CURDIR)/.venv-gguf \
+		$(BIN)/python -m pytest tests/serving
 
 # Exports with the real tools: llama.cpp fetched and built (15 minutes of one core), two environments of 1.5 GB. Once.
 test-export: $(VENV)/.dev
@@ -61,7 +64,7 @@ bench-voice: $(VOICE)/.tts
 	$(VOICE)/bin/python -m benchmarks.long_recording
 
 clean:
-	rm -rf $(VENV) $(VOICE) .venv-vllm .venv-gguf .venv-llama .venv-awq .venv-onnx build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VOICE) .venv-vllm .venv-gguf .venv-llama ..venv-llama.build .venv-awq .venv-onnx build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 # Debian's Python may come without ensurepip; then the system's pip installs pip there.
 %/.made:

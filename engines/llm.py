@@ -21,7 +21,7 @@ from engines.running import devices, history
 from engines.running.questions import OnProgress, ask_script
 from engines.running.runs import Run, Runs, RunStatus
 from engines.servers.activation import Activation
-from engines.servers.serving import same_base
+from engines.servers.server_fit import same_base
 from engines.setup.environments import Environments
 from engines.voice.transcriber import transcriber
 from engines.weights.adapters import Adapter, Adapters

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,18 @@ def describe(file: Path) -> dict[str, Any]:
 
 
 def export_adapter(base: Path, adapter: Path, file: Path, tools: Path) -> None:
+    """llama.cpp scales by alpha / rank and knows of nothing else. Raises UserError for what it cannot express."""
     emit("phase", name="convert", text="writing the adapter as GGUF")
-    convert(tools, "convert_lora_to_gguf.py", adapter, file, "--base", str(base), "--outtype", "f16")
+    config = statefiles.read_object(adapter / "adapter_config.json")
+    if config.get("alpha_pattern") or (config.get("use_rslora") and config.get("rank_pattern")):
+        cause = "llama.cpp knows one scale for all layers of an adapter, this one has several"
+        raise UserError("conflict", cause, "Export the merged model instead: --weights q8_0.")
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        if config.get("use_rslora"):  # alpha / √rank
+            config["lora_alpha"] *= config["r"] ** 0.5
+        statefiles.write_json(Path(folder) / "adapter_config.json", config)
+        (Path(folder) / "adapter_model.safetensors").symlink_to((adapter / "adapter_model.safetensors").absolute())
+        convert(tools, "convert_lora_to_gguf.py", Path(folder), file, "--base", str(base), "--outtype", "f16")
 
 
 def export_merged(arguments: argparse.Namespace, config: GgufConfig, file: Path) -> dict[str, Any]:

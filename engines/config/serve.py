@@ -13,10 +13,11 @@ class ServeConfig(JobConfig):
     """How a server is started. It listens on 127.0.0.1 alone, whatever is set here."""
 
     kind: Annotated[
-        Literal["light", "vllm"],
+        Literal["light", "vllm", "llama-server"],
         Field(
             title="Server",
-            description="light: transformers and peft, for trying things; vllm: for load, after `ftui setup vllm`",
+            description="light: transformers and peft, for trying things; vllm: for load, after `ftui setup vllm`; "
+            "llama-server: llama.cpp's, small and fast without a GPU, after `ftui setup llama`",
         ),
     ] = "light"
     base_model: Annotated[
@@ -71,7 +72,7 @@ class ServeConfig(JobConfig):
             title="Context",
             ge=0,
             json_schema_extra=unit("tokens"),
-            description="vllm: prompt and answer together; 0: 4096, or less if the model takes less",
+            description="vllm, llama-server: prompt and answer together; 0: 4096, or less if the model takes less",
         ),
     ] = 0
     gpu_memory_share: Annotated[
@@ -87,3 +88,7 @@ class ServeConfig(JobConfig):
             description="vllm without a GPU: memory for what it has computed of dialogs",
         ),
     ] = 1
+    gguf_weights: Annotated[
+        Literal["f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_k_m"],
+        Field(title="GGUF weights", description="llama-server: how the base model is written for it, once"),
+    ] = "q8_0"

@@ -23,7 +23,8 @@ from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.running.runs import PRIVACY
 from engines.servers.server_clients import Client
-from engines.servers.serving import ServerState, Serving, check_served
+from engines.servers.server_fit import check_served
+from engines.servers.serving import ServerState, Serving
 from engines.weights import adapter_versions
 from engines.weights.adapters import Adapter, Adapters
 from engines.workspace import Workspace
@@ -175,6 +176,9 @@ class _Change:
     def _load(self, client: Client, state: ServerState) -> None:
         assert self.name is not None and self.version is not None
         if self._name_at(state) == self.name:
+            if state.server.kind == "llama-server":
+                assert self.adapter is not None
+                self.serving.write_gguf(self.adapter, self.name, self.version)
             client.load(self.name, self.version)
 
     def _switch(self, client: Client, state: ServerState) -> None:

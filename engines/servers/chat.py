@@ -19,7 +19,8 @@ from engines.contract.errors import UserError
 from engines.running import devices
 from engines.running.runs import PRIVACY
 from engines.servers.server_clients import Refused
-from engines.servers.serving import Server, Serving, check_served, same_base
+from engines.servers.server_fit import check_served, same_base
+from engines.servers.serving import Server, ServerState, Serving
 from engines.weights import adapter_versions
 from engines.weights.adapters import Adapter
 
@@ -88,8 +89,14 @@ def _fitting_server(serving: Serving, model: str, adapters: Sequence[Adapter]) -
         with contextlib.suppress(UserError):
             for adapter in adapters:
                 check_served(adapter, state)
-            return server
+            if server.client.loads_while_it_runs or _all_loaded(serving, state, adapters):
+                return server
     return None
+
+
+def _all_loaded(serving: Serving, state: ServerState, adapters: Sequence[Adapter]) -> bool:
+    loaded = {path for _, path in state.adapters}
+    return all(str(adapter_versions.path_of(serving.workspace, adapter)) in loaded for adapter in adapters)
 
 
 def _is_base(model: str, served: str) -> bool:
@@ -106,7 +113,7 @@ class ServerModel:
         self._ours: set[str] = set()
 
     def wait_until_ready(self) -> None:
-        self._base = str(self._client.base()["id"])
+        self._base = self._client.base_name()
 
     def ask(self, adapter: Adapter | None, messages: Sequence[Message], options: ChatOptions) -> Iterator[str]:
         """Yield the answer to a dialog, piece by piece as it is generated."""

@@ -1,7 +1,8 @@
 """Talking to a running model server, one class for each kind. Loopback alone, standard library alone.
 
-light   finetune/serve.py
-vllm    vLLM's OpenAI server, started with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1
+light           finetune/serve.py
+vllm            vLLM's OpenAI server, started with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1
+llama-server    llama.cpp's, see llama_client.py
 
 Every method raises UserError with the server's own words, ServerGone (a UserError) where nobody answers.
 """
@@ -22,6 +23,7 @@ SECONDS = 20.0  # a server under load answers late; loading a large adapter take
 CONNECT_SECONDS = 2.0
 LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|localhost|::1")
 MOST_ANSWER_BYTES = 16 << 20
+BASE_NAME = "base"  # what requests call the base model
 
 
 class ServerGone(UserError):
@@ -58,13 +60,16 @@ class Client:
 
     kind: ClassVar[str] = ""
     flags: ClassVar[dict[str, str]] = {}  # part of a server's refusal: what to change there
+    loads_while_it_runs: ClassVar[bool] = True
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, run: Path | None = None):
+        """run: the folder of the run that the server is, if it was started here."""
         self.url = check_url(url)
+        self.run = run
 
     # --- requests ---
 
-    def ask(self, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS) -> Any:
+    def ask(self, path: str, body: Any = None, seconds: float = SECONDS) -> Any:
         """The JSON that the server answers; text where it is none."""
         response = self._open(path, body, seconds)
         try:
@@ -75,7 +80,7 @@ class Client:
             response.close()
         return _read(data)
 
-    def _open(self, path: str, body: dict[str, Any] | None, seconds: float) -> http.client.HTTPResponse:
+    def _open(self, path: str, body: Any, seconds: float) -> http.client.HTTPResponse:
         parts = urlsplit(self.url)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=CONNECT_SECONDS)
         try:
@@ -117,6 +122,10 @@ class Client:
         if found is None:
             raise UserError("conflict", f"the server at {self.url} serves no base model", "Start it again.")
         return found
+
+    def base_name(self) -> str:
+        """What requests to the base model name."""
+        return str(self.base()["id"])
 
     def adapters(self) -> dict[str, str]:
         """The loaded adapters: name → path."""
@@ -186,26 +195,16 @@ class VllmClient(Client):
         "Not Found": "start vLLM with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1",
     }
 
+    def base_name(self) -> str:
+        """Where one stands in for the base model (see stand_in.py), that one."""
+        return BASE_NAME if BASE_NAME in super().adapters() else super().base_name()
+
+    def adapters(self) -> dict[str, str]:
+        return {name: path for name, path in super().adapters().items() if name != BASE_NAME}
+
     def load(self, name: str, path: Path) -> None:
         super().load(name, path)
         self.ask("/v1/completions", {"model": name, "prompt": ".", "max_tokens": 1})  # it answers
-
-
-KINDS: dict[str, type[Client]] = {kind.kind: kind for kind in (LightClient, VllmClient)}
-
-
-def detect(url: str) -> Client:
-    """A client for whatever answers at `url`. Raises UserError if nobody does, or none of the known kinds."""
-    client = Client(url)
-    try:
-        health = client.ask("/health", seconds=CONNECT_SECONDS)
-        if isinstance(health, dict) and health.get("server") == "ftui":
-            return LightClient(url)
-        if isinstance(client.ask("/version", seconds=CONNECT_SECONDS), dict):
-            return VllmClient(url)
-    except Refused:
-        pass
-    raise UserError("bad_input", f"what answers at {client.url} is no known server", f"Known: {', '.join(KINDS)}.")
 
 
 def _read(data: bytes) -> Any:

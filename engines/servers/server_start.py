@@ -10,19 +10,21 @@ from pathlib import Path
 from engines.config.serve import ServeConfig
 from engines.contract import statefiles
 from engines.contract.errors import UserError
+from engines.servers.server_clients import BASE_NAME
 
 HOST = "127.0.0.1"
 FIRST_PORT = 8000
 MOST_PORTS = 100
-BASE_NAME = "base"  # what the base model is called there
+ALONE_NAME = "base-alone"  # what vLLM calls its base model where an adapter of zeros is "base" (see stand_in.py)
 DEFAULT_CONTEXT = 4096
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM knows
 LEAST_RANK = 16
+LLAMA_SLOTS = 4  # answers at once
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be started. adapter: name and path of the one that is loaded at once."""
+    """What is to be started. adapter: name and path of the one that is loaded at once; stand_in: see stand_in.py."""
 
     config: ServeConfig
     python: Path
@@ -31,6 +33,17 @@ class Wish:
     port: int
     rank: int
     adapter: tuple[str, Path] | None
+    llama: Llama | None = None
+    stand_in: Path | None = None
+
+
+@dataclass(frozen=True)
+class Llama:
+    """Where llama.cpp is. tools: its converters; programs: what was built; cache: base models as GGUF."""
+
+    tools: Path
+    programs: Path
+    cache: Path
 
 
 Command = tuple[list[str], dict[str, str]]  # argv, environment
@@ -53,7 +66,7 @@ def free_port(wanted: int, promised: Collection[str]) -> int:
 
 
 def command(wish: Wish) -> Command:
-    return {"light": _light, "vllm": _vllm}[wish.config.kind](wish)
+    return {"light": _light, "vllm": _vllm, "llama-server": _llama}[wish.config.kind](wish)
 
 
 def _light(wish: Wish) -> Command:
@@ -70,8 +83,9 @@ def _vllm(wish: Wish) -> Command:
     dtype = {"auto": "auto", "bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[config.precision]
     argv = [
         str(wish.python), "-m", "vllm.entrypoints.openai.api_server", "--host", HOST, "--port", str(wish.port),
-        "--model", wish.model, "--served-model-name", BASE_NAME, "--dtype", dtype,
-        "--enable-lora", "--max-lora-rank", str(wish.rank), "--max-loras", str(config.max_loras),
+        "--model", wish.model, "--dtype", dtype, "--served-model-name", ALONE_NAME if wish.stand_in else BASE_NAME,
+        "--enable-lora", "--max-lora-rank", str(wish.rank),
+        "--max-loras", str(config.max_loras + bool(wish.stand_in)),
         "--max-model-len", str(config.max_model_len or _context(wish.model)),
     ]  # fmt: skip
     env = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_NO_USAGE_STATS": "1"}
@@ -84,9 +98,28 @@ def _vllm(wish: Wish) -> Command:
         env["CUDA_VISIBLE_DEVICES"] = wish.device.partition(":")[2] or "0"
         if config.quantization != "none":
             argv += ["--quantization", "bitsandbytes"]
-    if wish.adapter:
-        argv += ["--lora-modules", f"{wish.adapter[0]}={wish.adapter[1]}"]
-    return argv, env
+    loaded = [(BASE_NAME, wish.stand_in), *([wish.adapter] if wish.adapter else [])]
+    modules = [f"{name}={path}" for name, path in loaded if path is not None]
+    return [*argv, *(["--lora-modules", *modules] if modules else [])], env
+
+
+def _llama(wish: Wish) -> Command:
+    """Without its caches of prompts, which do not know adapters apart (see llama_client.py)."""
+    config, where = wish.config, wish.llama
+    assert where is not None
+    for path in [where.cache, *([wish.adapter[1]] if wish.adapter else [])]:
+        if {",", ":"} & set(str(path)):
+            raise UserError("usage", f"llama-server cannot read adapters in {path}", "Use a path without , and :.")
+    argv = [
+        str(wish.python), "-m", "finetune.llama_server", wish.model, "--tools", str(where.tools),
+        "--programs", str(where.programs), "--cache", str(where.cache), "--weights", config.gguf_weights,
+        "--port", str(wish.port), *(["--adapter", f"{wish.adapter[0]}={wish.adapter[1]}"] if wish.adapter else []),
+        "--", "--alias", BASE_NAME, "--no-cache-prompt", "--cache-ram", "0", "--parallel", str(LLAMA_SLOTS),
+        "--ctx-size", str(LLAMA_SLOTS * (config.max_model_len or _context(wish.model))),
+    ]  # fmt: skip
+    if wish.device == "cpu":
+        return [*argv, "--gpu-layers", "0"], {}
+    return argv, {"CUDA_VISIBLE_DEVICES": wish.device.partition(":")[2] or "0"}
 
 
 def _context(model: str) -> int:

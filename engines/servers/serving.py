@@ -15,21 +15,29 @@ from pathlib import Path
 from typing import Any
 
 from engines.config.serve import ServeConfig
-from engines.contract import fingerprints, statefiles
+from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.running import devices
+from engines.running.questions import ask_script
 from engines.running.runs import Run, Runs
-from engines.servers import server_start
-from engines.servers.server_clients import KINDS, Client, ServerGone, detect
+from engines.servers import server_start, stand_in
+from engines.servers.server_clients import Client, ServerGone
+from engines.servers.server_fit import same_base
+from engines.servers.server_kinds import KINDS, detect
 from engines.servers.server_start import HOST
+from engines.setup import gguf_tools, llama_cpp
 from engines.setup.environments import Environments
-from engines.weights import adapter_check, adapter_versions
+from engines.weights import adapter_versions
 from engines.weights.adapters import Adapter, Adapters
 from engines.weights.models import Models
 from engines.workspace import Workspace
 
 LONGEST_START = 900.0  # seconds; a large model from a slow disk
-STOP_GRACE = {"light": 35.0, "vllm": 0.0}  # vLLM does not know of our stop file, it is signalled at once
+STOP_GRACE = {
+    "light": 35.0,
+    "llama-server": 35.0,
+    "vllm": 0.0,
+}  # vLLM does not know of our stop file, it is signalled at once
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class Server:
 
     @property
     def client(self) -> Client:
-        return KINDS[self.kind](self.url)
+        return KINDS[self.kind](self.url, self.run.folder if self.run else None)
 
     @property
     def highest_rank(self) -> int | None:
@@ -170,21 +178,45 @@ class Serving:
 
     def start(self, config: ServeConfig) -> Run:
         """Start a server with the active adapter, if that fits. Returns at once; see `wait_until_ready`."""
-        python = self.environments.require("llm" if config.kind == "light" else config.kind)
+        python = self.environments.require("vllm" if config.kind == "vllm" else "llm")
+        llama = self._llama() if config.kind == "llama-server" else None
         device = devices.resolve(config.device)
         model = self._base(config, device)
         port = server_start.free_port(config.port, [server.url for server in self.servers()])
         rank = config.max_lora_rank or self._highest_rank(model)
-        wish = server_start.Wish(config, python, model, device, port, rank, self._fitting(model))
+        source = str(self._folder_of(model)) if llama else model
+        needs_stand_in = config.kind == "vllm" and device == "cpu"
+        zeros = stand_in.path_of(self.workspace, self._folder_of(model)) if needs_stand_in else None
+        wish = server_start.Wish(config, python, source, device, port, rank, self._fitting(model), llama, zeros)
         argv, env = server_start.command(wish)
-        ours = self.environments.variables("llm") if config.kind == "light" else {}
+        ours = {} if config.kind == "vllm" else self.environments.variables("llm")
         run = self.runs.create(
             "serve", f"{config.kind}-{port}", argv, config={**config.model_dump(), "port": port},
             env={**ours, **env}, server=config.kind, url=f"http://{HOST}:{port}",
-            base_model=model, max_lora_rank=None if config.kind == "light" else rank,
+            base_model=model, max_lora_rank=rank if config.kind == "vllm" else None,
         )  # fmt: skip
         self.runs.start(run)
         return run
+
+    def _llama(self) -> server_start.Llama:
+        """Raises UserError where `ftui setup llama` was not run."""
+        programs = llama_cpp.require(self.workspace)
+        return server_start.Llama(gguf_tools.require(self.workspace), programs, self.models.folder / ".gguf")
+
+    def _folder_of(self, model: str) -> Path:
+        """Where a model's files are. Raises UserError for one that is not on this machine."""
+        cached = (found.path for found in self.models.list() if found.from_hub and found.name == model)
+        path = next(cached, Path(model))
+        if not path.exists() and path != self.models.embedded:
+            raise UserError("not_found", f"{model} is not on this machine", f"Get it: ftui models download {model}.")
+        return path
+
+    def write_gguf(self, adapter: Adapter, name: str, version: Path) -> None:
+        """Write VERSION/NAME.gguf, which llama-server loads. Some seconds the first time. Raises UserError."""
+        base, tools = self._folder_of(adapter.base_model), gguf_tools.require(self.workspace)
+        arguments = [str(base), "--tools", str(tools), "--write", f"{name}={version}"]
+        python, env = self.environments.require("llm"), self.environments.variables("llm")
+        ask_script(python, "finetune.llama_server", arguments, env)
 
     def running(self, config: ServeConfig) -> ServerState | None:
         """A server that is what `config` asks for already, so that none needs to be started."""
@@ -199,7 +231,7 @@ class Serving:
         self, run: Run, seconds: float = LONGEST_START, tick: Callable[[], None] | None = None
     ) -> None:
         """Block until the server answers. Raises UserError with the cause if it ends before."""
-        client = KINDS[run.spec["server"]](run.spec["url"])
+        client = KINDS[run.spec["server"]](run.spec["url"], run.folder)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             status = run.status()
@@ -250,35 +282,3 @@ class Serving:
         settings = statefiles.read_object(self.workspace.settings)
         settings["on_activate"] = argv
         statefiles.write_json(self.workspace.settings, settings)
-
-
-def same_base(adapter: Adapter, model: str) -> bool:
-    """Was the adapter made for this base model? By fingerprint; by path or name where there is none."""
-    if adapter.base_model == model:
-        return True
-    return bool(adapter.base_identity) and adapter.base_identity == fingerprints.of_model(model)
-
-
-def check_served(adapter: Adapter, state: ServerState) -> None:
-    """Raises UserError if this server cannot serve this adapter, with what to change."""
-    server, where = state.server, f"{state.server.name} at {state.server.url}"
-    if not same_base(adapter, state.base_model):
-        raise UserError(
-            "conflict",
-            f"{adapter.name} was trained on {adapter.base_model}, but {where} serves {state.base_model}",
-            f"Start that server with the adapter's base model, or take it out: ftui serve-llm stop {server.name}.",
-        )
-    shape = adapter_check.check_folder(adapter.final)
-    if server.highest_rank is not None and shape.rank > server.highest_rank:
-        raise UserError(
-            "conflict",
-            f"{adapter.name} has rank {shape.rank}, {where} takes at most {server.highest_rank}",
-            f"Start it again with --max-lora-rank {shape.rank}.",
-        )
-    if server.kind == "vllm" and (shape.is_dora or shape.whole_layers or shape.bias != "none"):
-        what = "DoRA" if shape.is_dora else "layers trained whole" if shape.whole_layers else "biases"
-        raise UserError(
-            "conflict",
-            f"{adapter.name} has {what}, which {where} cannot serve",
-            "Merge it into its base model, or serve it with the light server: ftui serve-llm start --kind light.",
-        )

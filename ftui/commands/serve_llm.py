@@ -35,12 +35,14 @@ def start(
 ) -> int:
     """Start a server with the active adapter. It runs on without this terminal.
 
-    The light server answers one request at a time and is for trying things; vLLM is for load.
+    The light server answers one request at a time and is for trying things; vLLM is for load, llama-server
+    for a machine without a GPU and for base models in 4 to 8 bit.
 
     For example:
 
       ftui serve-llm start
       ftui serve-llm start --kind vllm --port 8000 --max-model-len 4096
+      ftui serve-llm start --kind llama-server --gguf-weights q4_k_m
       curl http://127.0.0.1:8000/v1/chat/completions -H 'Content-Type: application/json' \\
         -d '{"model": "active", "messages": [{"role": "user", "content": "Hello"}]}'
     """
@@ -146,7 +148,8 @@ def adopt(
 ) -> int:
     """Take a server that runs already into the list, so that it follows the active adapter.
 
-    vLLM must have been started with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1.
+    vLLM must have been started with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1,
+    llama-server with --no-cache-prompt --cache-ram 0.
 
     For example:
 

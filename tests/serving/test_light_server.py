@@ -17,7 +17,8 @@ from storm import QUESTIONS, TOKENS, Storm, expected, quiet_answers
 from engines.config import ServeConfig
 from engines.contract.errors import UserError
 from engines.llm import LLMEngine
-from engines.servers.server_clients import LightClient, Refused, check_url, detect
+from engines.servers.server_clients import LightClient, Refused, check_url
+from engines.servers.server_kinds import detect
 from tests.serving.conftest import start, stop_all, with_adapters
 
 pytestmark = pytest.mark.model

@@ -1,0 +1,52 @@
+"""Can a server serve an adapter? If not, what to change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engines.contract import fingerprints
+from engines.contract.errors import UserError
+from engines.weights import adapter_check
+from engines.weights.adapters import Adapter
+
+if TYPE_CHECKING:
+    from engines.servers.serving import ServerState
+
+
+def same_base(adapter: Adapter, model: str) -> bool:
+    """Was the adapter made for this base model? By fingerprint; by path or name where there is none.
+
+    A GGUF file that we wrote of a base model has its fingerprint in its name.
+    """
+    if adapter.base_model == model:
+        return True
+    known = adapter.base_identity
+    return bool(known) and (known == fingerprints.of_model(model) or Path(model).name.startswith(f"{known}-"))
+
+
+def check_served(adapter: Adapter, state: ServerState) -> None:
+    """Raises UserError if this server cannot serve this adapter, with what to change."""
+    server, where = state.server, f"{state.server.name} at {state.server.url}"
+    there = {Path(path).name for _, path in state.adapters}  # llama.cpp has compared it with the model already
+    loaded = server.kind == "llama-server" and fingerprints.of_adapter(adapter.final) in there
+    if not loaded and not same_base(adapter, state.base_model):
+        raise UserError(
+            "conflict",
+            f"{adapter.name} was trained on {adapter.base_model}, but {where} serves {state.base_model}",
+            f"Start that server with the adapter's base model, or take it out: ftui serve-llm stop {server.name}.",
+        )
+    shape = adapter_check.check_folder(adapter.final)
+    if server.highest_rank is not None and shape.rank > server.highest_rank:
+        raise UserError(
+            "conflict",
+            f"{adapter.name} has rank {shape.rank}, {where} takes at most {server.highest_rank}",
+            f"Start it again with --max-lora-rank {shape.rank}.",
+        )
+    if server.kind != "light" and (shape.is_dora or shape.whole_layers or shape.bias != "none"):
+        what = "DoRA" if shape.is_dora else "layers trained whole" if shape.whole_layers else "biases"
+        raise UserError(
+            "conflict",
+            f"{adapter.name} has {what}, which {where} cannot serve",
+            "Merge it into its base model, or serve it with the light server: ftui serve-llm start --kind light.",
+        )
