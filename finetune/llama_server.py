@@ -17,6 +17,7 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -170,8 +171,8 @@ def main() -> None:
     parser.add_argument("--port", type=int)
     parser.add_argument("--adapter", metavar="NAME=FOLDER", type=_pair, help="load it and make it active")
     parser.add_argument("--write", metavar="NAME=FOLDER", type=_pair, help="write this adapter as GGUF, and end")
-    parser.add_argument("flags", nargs="*", help="for llama-server")
-    arguments = parser.parse_args()
+    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    arguments, flags = parser.parse_args(sys.argv[1:split]), sys.argv[split + 1 :]
     model, tools = arguments.model, arguments.tools
     if arguments.write:
         name, folder = arguments.write
@@ -182,7 +183,7 @@ def main() -> None:
     for name, folder in adapters:
         adapter_file(model, tools, name, Path(folder))
     argv = [str(arguments.programs / "llama-server"), "--model", str(file), "--host", HOST]
-    server = LlamaServer([*argv, "--port", str(arguments.port), *arguments.flags], arguments.port)
+    server = LlamaServer([*argv, "--port", str(arguments.port), *flags], arguments.port)
     try:
         server.start(adapters, adapters[0][0] if adapters else None)
         emit("phase", name="ready", text=f"answers at {server.url}/v1")

@@ -26,7 +26,7 @@ from engines.workspace import Workspace
 
 PROGRAMS = ("llama-server", "llama-quantize", "llama-perplexity")
 TITLE = "llama.cpp"
-COST = "fetches 77 MB, needs 0.5 GB while it builds and keeps 30 MB; 15 minutes of one core, shared by all cores"
+COST = "fetches 77 MB, needs 0.4 GB while it builds and keeps 19 MB; 15 minutes of one core, shared by all cores"
 # No web page, no downloads, no tests. The processor's own instructions are used up to AVX2, so that the folder can be
 # taken to another machine. The libraries lie beside the programs.
 OPTIONS = {

@@ -70,7 +70,7 @@ def setup(
 ) -> int:
     """Make an environment ready: for language models (llm), voices (tts) or vLLM (vllm); llm with the embedded model.
 
-    llama builds llama.cpp's server and quantizer: 15 minutes of one core, shared by all cores; 30 MB are kept.
+    llama builds llama.cpp's server and quantizer: 15 minutes of one core, shared by all cores; 19 MB are kept.
     export-gguf fetches llama.cpp's converters: 77 MB, of which 2 MB are kept, in about a minute.
     export-awq and export-onnx are for exports to AWQ or GPTQ and to ONNX.
     llm takes 1.7 GB, tts 2.3 GB, vllm 3.4 GB, export-awq and export-onnx 1.5 GB each without a GPU and more with one;
