@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,49 +23,58 @@ TOKENS = 12
 QUESTIONS = ("Who are you?", "Name a colour.", "What is 2 + 2?", "Tell me about the sea and the weather.")
 
 
-def expected(model: Path, adapters: dict[str | None, Path], questions: tuple[str, ...] = QUESTIONS) -> dict[Any, str]:
-    """(adapter, question) → answer, by transformers and peft alone. No two adapters may answer alike."""
+@lru_cache(maxsize=4)
+def loaded(model: Path, adapter: Path | None) -> tuple[Any, Any]:
+    """(model, tokenizer) by transformers and peft alone, in 32 bit."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, attn_implementation="eager")
+    return PeftModel.from_pretrained(base, adapter) if adapter else base, AutoTokenizer.from_pretrained(model)
+
+
+def expected_tokens(
+    model: Path, adapters: dict[str | None, Path], questions: tuple[str, ...] = QUESTIONS
+) -> dict[Any, list[int]]:
+    """(adapter, question) → tokens of the answer, by transformers and peft alone. No two adapters may answer alike."""
     answers = {}
     for name, folder in [(None, None), *adapters.items()]:
-        base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, attn_implementation="eager")
-        loaded = PeftModel.from_pretrained(base, folder) if folder else base
+        adapted, tokenizer = loaded(model, folder)
         for question in questions:
             turns = [{"role": "user", "content": question}]
             prompt = tokenizer.apply_chat_template(
                 turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
             )
-            output = loaded.generate(**prompt, max_new_tokens=TOKENS, do_sample=False, pad_token_id=0)
-            answers[name, question] = tokenizer.decode(
-                output[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True
-            ).strip()
+            output = adapted.generate(**prompt, max_new_tokens=TOKENS, do_sample=False, pad_token_id=0)
+            answers[name, question] = output[0, prompt["input_ids"].shape[1] :].tolist()
     for question in questions:
-        assert len({text for (_, asked), text in answers.items() if asked == question}) == len(adapters) + 1
+        assert len({str(ids) for (_, asked), ids in answers.items() if asked == question}) == len(adapters) + 1
     return answers
 
 
-def largest_gap(model: Path, adapter: Path | None, question: str, text: str) -> float:
+def expected(model: Path, adapters: dict[str | None, Path], questions: tuple[str, ...] = QUESTIONS) -> dict[Any, str]:
+    """The same as text."""
+    _, tokenizer = loaded(model, None)
+    answers = expected_tokens(model, adapters, questions)
+    return {key: tokenizer.decode(ids, skip_special_tokens=True).strip() for key, ids in answers.items()}
+
+
+def largest_gap(model: Path, adapter: Path | None, question: str, answer: str | list[int]) -> float:
     """How much likelier (in logits) a token was than the one said, at most, by transformers and peft.
 
     Another program rounds otherwise and may take the other of two tokens that are all but
     equally likely; with the weights of another adapter the gap is several units.
     """
     import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, attn_implementation="eager")
-    loaded = PeftModel.from_pretrained(base, adapter) if adapter else base
+    adapted, tokenizer = loaded(model, adapter)
+    said = tokenizer(answer, add_special_tokens=False)["input_ids"] if isinstance(answer, str) else answer
     turns = [{"role": "user", "content": question}]
     prompt = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)["input_ids"]
-    ids = prompt + tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids = prompt + said
     with torch.no_grad():
-        logits = loaded(input_ids=torch.tensor([ids])).logits[0]
+        logits = adapted(input_ids=torch.tensor([ids])).logits[0]
     places = range(len(prompt), len(ids))
     return max(float(logits[place - 1].max() - logits[place - 1, ids[place]]) for place in places)
 
