@@ -3,8 +3,8 @@
     python -m engines.setup.llama_cpp FOLDER CONVERTERS_FOLDER
 
 The source is in the archive that the converters to GGUF come from too (see gguf_tools.py), so those are put in their
-place where they are missing. A build that was stopped goes on where it was. With CUDA's compiler in the path it is
-built for the GPU, which takes much longer.
+place where they are missing. A build that was stopped goes on where it was. With a GPU and CUDA's compiler it is
+built for that, which takes much longer.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script, write_result
+from engines.running import devices
 from engines.running.runs import Run, Runs
 from engines.setup import gguf_tools
 from engines.workspace import Workspace
@@ -69,19 +70,38 @@ def make(workspace: Workspace) -> Run | None:
 def build(source: Path, work: Path, place: Path) -> None:
     """Compile in `work`, then move the programs with their libraries to `place`, whole or not at all."""
     env = _with_tools(work)
-    cuda = bool(shutil.which("nvcc"))
-    emit("phase", name="configure", text=f"preparing the build, for the {'GPU' if cuda else 'CPU'}")
-    options = {**OPTIONS, "GGML_CUDA": "ON" if cuda else "OFF"}
-    flags = [f"-D{name}={value}" for name, value in options.items()]
-    _run(["cmake", "-S", str(source), "-B", str(work / "build"), "-G", "Ninja", *flags], env)
+    made = work / "build" / "bin"
+    if not _configure(source, work / "build", env, cuda=_wants_cuda()):
+        emit(
+            "warning", text=f"CUDA is not here as a whole, so this is for the CPU; with it delete {place}, set up again"
+        )
+        shutil.rmtree(work / "build")
+        if not _configure(source, work / "build", env, cuda=False):
+            raise UserError("failed", "the build could not be prepared", "The log says why; then run the setup again.")
     emit("phase", name="compile", text=f"compiling on {os.cpu_count()} cores")
     jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count() or 1))
-    _run(["cmake", "--build", str(work / "build"), "--parallel", jobs, "--target", *PROGRAMS], env)
-    made = work / "build" / "bin"
+    if not _run(["cmake", "--build", str(work / "build"), "--parallel", jobs, "--target", *PROGRAMS], env):
+        raise UserError("failed", "llama.cpp could not be built", "The log says why; then run the setup again.")
     subprocess.run([str(made / PROGRAMS[0]), "--version"], check=True, stdin=subprocess.DEVNULL, timeout=60)
     shutil.copyfile(source / "LICENSE", made / "LICENSE")
     os.rename(made, place)
     statefiles.sync_dir(place.parent)
+
+
+def _wants_cuda() -> bool:
+    if not devices.gpu_count():
+        return False
+    if not shutil.which("nvcc"):
+        emit("warning", text="there is a GPU, but not CUDA's compiler (nvcc): llama.cpp will compute on the CPU")
+        return False
+    return True
+
+
+def _configure(source: Path, build: Path, env: dict[str, str], *, cuda: bool) -> bool:
+    emit("phase", name="configure", text=f"preparing the build, for the {'GPU' if cuda else 'CPU'}")
+    options = {**OPTIONS, "GGML_CUDA": "ON" if cuda else "OFF"}
+    flags = [f"-D{name}={value}" for name, value in options.items()]
+    return _run(["cmake", "-S", str(source), "-B", str(build), "-G", "Ninja", *flags], env)
 
 
 def _with_tools(work: Path) -> dict[str, str]:
@@ -95,16 +115,15 @@ def _with_tools(work: Path) -> dict[str, str]:
     return {**os.environ, "PATH": path, "PYTHONPATH": str(tools)} if missing else dict(os.environ)
 
 
-def _run(argv: list[str], env: dict[str, str]) -> None:
-    """Run a step of the build; what ninja counts becomes progress. Raises UserError."""
+def _run(argv: list[str], env: dict[str, str]) -> bool:
+    """Run a step of the build, and say whether it could; what ninja counts becomes progress."""
     process = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
         print(line, end="", flush=True)
         if counted := _NINJA.match(line):
             emit("progress", done=int(counted[1]), total=int(counted[2]), unit="files")
-    if process.wait():
-        raise UserError("failed", "llama.cpp could not be built", "The log says why; then run the setup again.")
+    return process.wait() == 0
 
 
 def main() -> None:
