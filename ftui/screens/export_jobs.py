@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
@@ -69,9 +70,13 @@ class ExportJobs:
         from engines.config import AwqConfig
         from engines.weights.exporting import export_awq
 
-        command = partial(command_line.export, self.jobs.ftui.workspace.home, "awq", [adapter.name])
-        work = lambda config: export_awq(self.jobs.engine, adapter, config)  # noqa: E731
-        self._form(f"Export {adapter.name} as AWQ or GPTQ, calibrated on its dataset", AwqConfig(), command, work)
+        has_own = bool(adapter.dataset_path) and Path(adapter.dataset_path).is_file()
+        dataset = None if has_own else self.screen.dataset_panel.dataset
+        words = [adapter.name, *(["--dataset", dataset.name] if dataset else [])]
+        command = partial(command_line.export, self.jobs.ftui.workspace.home, "awq", words)
+        work = lambda config: export_awq(self.jobs.engine, adapter, config, dataset=dataset)  # noqa: E731
+        heading = f"Export {adapter.name} as AWQ or GPTQ, calibrated on {dataset.name if dataset else 'its dataset'}"
+        self._form(heading, AwqConfig(), command, work)
 
     def _onnx(self, adapter: Adapter) -> None:
         from engines.config import OnnxConfig
