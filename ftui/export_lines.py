@@ -23,7 +23,7 @@ def difference(report: Report) -> list[str]:
     after = report.get("perplexity_merged", report.get("perplexity_exported", 0.0))
     return [
         f"difference: logits at most {largest:.4f}, same first choice in {same:.1%}",
-        f"perplexity: {report['perplexity']:.3f} with the adapter, {after:.3f} in what was made",
+        f"perplexity: {report['perplexity']:.3f} of the original, {after:.3f} of what was made",
     ]
 
 
@@ -71,11 +71,11 @@ def _onnx(report: Report) -> list[str]:
         if "file" in figures:
             told.append(f"  file:       {figures['file']}, {format.size(figures['bytes'])}")
         told += [f"  {line}" for line in difference(figures)]
-    first = next(iter(report["adapters"]))
+    first, place = next(iter(report["adapters"])), report["folder"]
     return [
         *told,
         "use it:     import onnxruntime_genai as og",
-        f"            model = og.Model({format.path(report['folder'])!r}); adapters = og.Adapters(model)",
-        f"            adapters.load({report['adapters'][first]['file']!r}, {first!r})",
+        f"            model = og.Model({place!r}); adapters = og.Adapters(model)",
+        f"            adapters.load({place + '/' + report['adapters'][first]['file']!r}, {first!r})",
         f"            generator.set_active_adapter(adapters, {first!r})",
     ]

@@ -59,7 +59,8 @@ def export_awq(
         str(engine.environments.require("export-awq")), "-m", "finetune.export_awq",
         str(base_folder(engine, adapter, base_model)), str(adapter.final), str(target), "--name", adapter.name,
     ]  # fmt: skip
-    return _start(engine, [adapter], AWQ, "export-awq", argv + _held_out(adapter, data), config, target)
+    _, device = engine.base_of(adapter, base_model)  # calibrated where models are trained, one after the other
+    return _start(engine, [adapter], AWQ, "export-awq", argv + _held_out(adapter, data), config, target, device)
 
 
 def export_onnx(
@@ -119,10 +120,10 @@ def _held_out(adapter: Adapter, dataset: Dataset | None) -> list[str]:
 
 def _start(
     engine: LLMEngine, adapters: Sequence[Adapter], to: str, environment: str, argv: list[str], config: JobConfig,
-    target: Path,
+    target: Path, device: str | None = None,
 ) -> Run:  # fmt: skip
     run = engine.runs.create(
-        "export", adapters[0].name, [*argv, "--config", "{run}/config.json"], config=config.model_dump(),
+        "export", adapters[0].name, [*argv, "--config", "{run}/config.json"], config=config.model_dump(), device=device,
         env={**engine.environments.variables(environment), "HF_HUB_OFFLINE": "1"},
         adapter=adapters[0].name, output=str(target), to=to,
     )  # fmt: skip

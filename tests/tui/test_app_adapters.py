@@ -203,4 +203,4 @@ async def test_the_report_of_an_export_is_shown_from_the_runs(two: LLMEngine) ->
         await ui.until(lambda: ui.shows("export"))
         await ui.press("enter")
         await ui.until(lambda: ui.shows("Export of newer", "5.61 bits each", "180 tensors have rows of 576"))
-        assert ui.shows("8.000 with the adapter, 8.500 in what was made", "4 of 6 the same", "lms import")
+        assert ui.shows("8.000 of the original, 8.500 of what was made", "4 of 6 the same", "lms import")
