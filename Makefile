@@ -62,6 +62,7 @@ bench-voice: $(VOICE)/.tts
 	$(VOICE)/bin/python -m benchmarks.voice_training
 	$(VOICE)/bin/python -m benchmarks.samples
 	$(VOICE)/bin/python -m benchmarks.long_recording
+	$(VOICE)/bin/python -m benchmarks.voice_memory
 
 clean:
 	rm -rf $(VENV) $(VOICE) .venv-vllm .venv-gguf .venv-llama ..venv-llama.build .venv-awq .venv-onnx build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

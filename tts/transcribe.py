@@ -11,6 +11,7 @@ ends early has lost nothing; another one goes on.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +55,10 @@ class Transcription:
         self.config = config
         self.done = self.written = self.uncertain = 0
         self.confidences: list[float] = []
+        self.languages: Counter[str] = Counter()  # samples
 
-    def run(self, todo: list[Entry]) -> str:
-        """Write all of them down; returns the language."""
+    def run(self, todo: list[Entry]) -> None:
+        """Write all of them down."""
         emit("phase", name="load", text=f"Loading Whisper {self.config.whisper_model}")
         whisper = Whisper(
             self.config.whisper_model, self.config.device, self.config.compute_type, self.config.language,
@@ -69,7 +71,6 @@ class Transcription:
                 break
             self._batch(whisper, todo[first : first + self.config.decode_batch])
             emit("progress", done=self.done, total=len(todo), unit="samples")
-        return whisper.language or ""
 
     def _batch(self, whisper: Whisper, entries: list[Entry]) -> None:
         names, clips = [], []
@@ -81,30 +82,31 @@ class Transcription:
                 emit("warning", text=f"{entry['filename']}: {error}")
         self.done += len(entries)
         if clips:
-            self._write(dict(zip(names, whisper.transcribe(clips), strict=True)), whisper.language or "")
+            self._write(dict(zip(names, whisper.transcribe(clips), strict=True)))
 
-    def _write(self, heard: dict[str, Heard], language: str) -> None:
+    def _write(self, heard: dict[str, Heard]) -> None:
         def change(entries: list[Entry]) -> None:
             for entry in entries:
                 found = heard.get(entry["filename"])
                 if found is None or entry.get("transcript_edited"):
                     continue
                 entry.update(
-                    transcript=self._spelled(found.text, language), transcript_edited=False, language=language,
+                    transcript=self._spelled(found), transcript_edited=False, language=found.language,
                     confidence=found.confidence, uncertain_words=found.uncertain,
                 )  # fmt: skip
                 self.written += 1
                 self.uncertain += bool(found.uncertain)
                 self.confidences.append(found.confidence)
+                self.languages[found.language] += 1
 
         self.registry.update(change)
 
-    def _spelled(self, text: str, language: str) -> str:
+    def _spelled(self, found: Heard) -> str:
         if not self.config.spell_numbers:
-            return text
+            return found.text
         from tts.numbers import spelled
 
-        return spelled(text, language)
+        return spelled(found.text, found.language)
 
 
 def main() -> None:
@@ -114,12 +116,13 @@ def main() -> None:
     arguments = parser.parse_args()
     work = Transcription(SampleRegistry(arguments.home), load(TranscribeConfig, arguments.config))
     todo = wanted(work.registry.entries(), work.config)
-    language = work.run(todo) if todo else ""
+    if todo:
+        work.run(todo)
     confidence = sum(work.confidences) / len(work.confidences) if work.confidences else None
     write_result(
         "stopped" if stop_requested() else "done",
         written=work.written,
-        language=language,
+        languages=dict(work.languages.most_common()),
         confidence=confidence and round(confidence, 3),
         with_uncertain_words=work.uncertain,
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ WINDOW = 3000  # frames
 SILENCE = 400  # frames behind a clip; with 200 one clip in twenty repeated itself, with 400 none of 24
 UNSURE = 0.5  # a word below this is marked
 REPETITIVE = 2.4  # compression ratio, as Whisper's own
-DETECTED_CLIPS = 8
+SURE_LANGUAGE = 0.8  # a clip whose language is less sure has the one that most others have
 NAMES = ("tiny", "tiny.en", "base", "base.en", "small", "small.en", "medium", "medium.en", "large-v1", "large-v2",
          "large-v3", "large-v3-turbo", "turbo", "distil-large-v3")  # fmt: skip
 
@@ -36,47 +37,61 @@ class Heard:
 
     text: str
     confidence: float
+    language: str
     uncertain: list[str] = field(default_factory=list)
 
 
 class Whisper:
-    """One model. Raises UserError for one that is not there. language: a code, or auto: heard from the first clips."""
+    """One model. Raises UserError for one that is not there. language: a code, or auto: heard from each clip."""
 
     def __init__(self, name: str, device: str, compute_type: str, language: str, beam_size: int):
         self.model = open_model(name, device, compute_type)
         self.language = None if language == "auto" else language
         self.beam_size = beam_size
-        self._tokenizer: Any = None
+        self._tokenizers: dict[str, Any] = {}
+        self._languages: Counter[str] = Counter()  # how much of all clips so far, by their probabilities
 
     def transcribe(self, clips: list[np.ndarray]) -> list[Heard]:
         """Clips of at most 30 s, mono at 16 kHz, together; best of like length."""
         features = [self.model.feature_extractor(clip)[:, :WINDOW] for clip in clips]
-        if self.language is None:
-            self.language = self._detect(features[:DETECTED_CLIPS])
         frames = min(WINDOW, max(spectrum.shape[1] for spectrum in features) + SILENCE)
-        heard = self._decode(features, frames + frames % 2)
-        again = [number for number, found in enumerate(heard) if is_suspicious(found.text)]
-        if again and frames < WINDOW:
-            for number, found in zip(again, self._decode([features[number] for number in again], WINDOW), strict=True):
-                heard[number] = found
-        return heard
+        frames += frames % 2
+        encoded = self._encode(features, frames)
+        languages = [self.language] * len(clips) if self.language else self._detect(encoded)
+        heard: dict[int, Heard] = {}
+        for language in dict.fromkeys(languages):
+            those = [number for number, own in enumerate(languages) if own == language]
+            part = [features[number] for number in those]
+            shared = encoded if len(those) == len(clips) else self._encode(part, frames)
+            heard |= zip(those, self._decode(part, shared, language), strict=True)
+        again = [number for number, found in heard.items() if is_suspicious(found.text)]
+        for number in again if frames < WINDOW else ():
+            part = [features[number]]
+            (heard[number],) = self._decode(part, self._encode(part, WINDOW), languages[number])
+        return [heard[number] for number in range(len(clips))]
 
-    def _decode(self, features: list[np.ndarray], frames: int) -> list[Heard]:
-        tokenizer = self.tokenizer
-        encoded = self.model.encode(np.stack([padded(spectrum, frames) for spectrum in features]))
+    def _encode(self, features: list[np.ndarray], frames: int) -> Any:
+        return self.model.encode(np.stack([padded(spectrum, frames) for spectrum in features]))
+
+    def _decode(self, features: list[np.ndarray], encoded: Any, language: str) -> list[Heard]:
+        tokenizer = self.tokenizer(language)
         prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
         answers = self.model.model.generate(encoded, [prompt] * len(features), beam_size=self.beam_size, max_length=224)
         tokens = [[token for token in answer.sequences_ids[0] if token < tokenizer.eot] for answer in answers]
+        frames = 2 * encoded.shape[1]
         found = self.model.model.align(
             encoded, list(tokenizer.sot_sequence), [part or [tokenizer.eot] for part in tokens],
             [min(spectrum.shape[1], frames) for spectrum in features],
         )  # fmt: skip
-        return [self._heard(part, aligned.text_token_probs) for part, aligned in zip(tokens, found, strict=True)]
+        return [
+            self._heard(part, aligned.text_token_probs, language) for part, aligned in zip(tokens, found, strict=True)
+        ]
 
-    def _heard(self, tokens: list[int], probabilities: list[float]) -> Heard:
+    def _heard(self, tokens: list[int], probabilities: list[float], language: str) -> Heard:
         if not tokens:
-            return Heard("", 0.0)
-        words, parts = self.tokenizer.split_to_word_tokens([*tokens, self.tokenizer.eot])
+            return Heard("", 0.0, language)
+        tokenizer = self.tokenizer(language)
+        words, parts = tokenizer.split_to_word_tokens([*tokens, tokenizer.eot])
         sure: list[float] = []
         uncertain = []
         position = 0
@@ -87,30 +102,32 @@ class Whisper:
                 sure.append(probability)
                 if probability < UNSURE:
                     uncertain.append(word.strip(" .,!?:;\"'«»()"))
-        text = " ".join(self.tokenizer.decode(tokens).split())
-        return Heard(text, round(sum(sure) / len(sure), 3) if sure else 0.0, uncertain)
+        text = " ".join(tokenizer.decode(tokens).split())
+        return Heard(text, round(sum(sure) / len(sure), 3) if sure else 0.0, language, uncertain)
 
-    @property
-    def tokenizer(self) -> Any:
+    def tokenizer(self, language: str) -> Any:
         from faster_whisper.tokenizer import Tokenizer
 
-        if self._tokenizer is None:
+        if language not in self._tokenizers:
             model = self.model
-            self._tokenizer = Tokenizer(
-                model.hf_tokenizer, model.model.is_multilingual, task="transcribe", language=self.language or "en"
+            self._tokenizers[language] = Tokenizer(
+                model.hf_tokenizer, model.model.is_multilingual, task="transcribe", language=language
             )
-        return self._tokenizer
+        return self._tokenizers[language]
 
-    def _detect(self, features: list[np.ndarray]) -> str:
-        """The language that all of them together are likeliest in: a voice has one."""
+    def _detect(self, encoded: Any) -> list[str]:
+        """The language of each clip: its own where it is sure, else the likeliest of all clips so far."""
         if not self.model.model.is_multilingual:
-            return "en"
-        encoded = self.model.encode(np.stack([padded(spectrum, WINDOW) for spectrum in features]))
-        sums: dict[str, float] = {}
-        for guesses in self.model.model.detect_language(encoded):
-            for token, probability in guesses:
-                sums[token] = sums.get(token, 0.0) + probability
-        return max(sums, key=lambda token: sums[token]).strip("<|>")
+            return ["en"] * encoded.shape[0]
+        guesses = [
+            {token.strip("<|>"): probability for token, probability in found}
+            for found in self.model.model.detect_language(encoded)
+        ]
+        for found in guesses:
+            self._languages.update(found)
+        usual = max(self._languages, key=lambda language: self._languages[language])
+        likeliest = [max(found, key=lambda language: found[language]) for found in guesses]
+        return [own if found[own] >= SURE_LANGUAGE else usual for own, found in zip(likeliest, guesses, strict=True)]
 
 
 def padded(spectrum: np.ndarray, frames: int) -> np.ndarray:

@@ -45,7 +45,9 @@ def transcribe(
 
 def report_transcription(result: dict[str, Any]) -> None:
     """What a transcription did, for people."""
-    language = f" in {result['language']}" if result["language"] else ""
+    languages = result["languages"]
+    counted = (f"{code} ({format.count(number)})" for code, number in languages.items())
+    language = f" in {', '.join(languages if len(languages) == 1 else counted)}" if languages else ""
     sure = "" if result["confidence"] is None else f", {result['confidence']:.0%} sure"
     say(f"written:   {format.count(result['written'])} texts{language}{sure}")
     if result["with_uncertain_words"]:

@@ -51,14 +51,14 @@ def test_only_what_is_new_and_never_what_was_edited(tts: TTSEngine, whisper_fold
     assert tts.runs.wait(run, 120).state == "done", run.log.read_text()
     texts = {sample.filename: sample for sample in tts.samples.list()}
     assert texts["s01.wav"].transcript == "By hand." and texts["s02.wav"].transcript == "There before."
-    assert run.result()["written"] == 4 and run.result()["language"] == "en"
+    assert run.result()["written"] == 4 and run.result()["languages"] == {"en": 4}
     assert word_error_rate(SENTENCES[5], texts["s05.wav"].transcript) < 0.25
     assert 0.5 < (texts["s05.wav"].confidence or 0) <= 1 and texts["s05.wav"].language == "en"
     with pytest.raises(UserError, match="all samples have a transcript"):
         tts.transcribe(settings(whisper_folder))
     again = tts.transcribe(settings(whisper_folder, again=True, language="auto", beam_size=1))
     assert tts.runs.wait(again, 120).state == "done", again.log.read_text()
-    assert again.result()["written"] == 5 and again.result()["language"] == "en"
+    assert again.result()["written"] == 5 and again.result()["languages"] == {"en": 5}
     assert tts.samples.get("s01").transcript == "By hand." and tts.samples.get("s02").transcript != "There before."
 
 
@@ -89,6 +89,18 @@ def test_texts_are_those_of_the_plain_library(whisper_folder: Path) -> None:
     assert rate["ours"] <= rate["plain"] + 0.07, rate  # three words; `benchmarks.samples` measures it finely
     wrong = [found for text, found in zip(SENTENCES[:5], heard, strict=True) if word_error_rate(text, found.text) > 0.3]
     assert all(found.uncertain for found in wrong)
+
+
+def test_each_clip_has_its_own_language(whisper_folder: Path) -> None:
+    german = "Ich möchte bitte zwei Karten für das Konzert am Samstag kaufen, wenn es noch welche gibt."
+    texts = [(SENTENCES[0], "en-us"), (german, "de"), (SENTENCES[1], "en-us"), (SENTENCES[4], "en-us")]
+    clips = [soxr.resample(say(text, voice), RATE, 16_000) for text, voice in texts]
+    clips.append(np.random.default_rng(1).normal(0, 0.01, 32_000).astype(np.float32))
+    found = Whisper(str(whisper_folder), "cpu", "int8", "auto", 1).transcribe(clips)
+    assert [heard.language for heard in found] == ["en", "de", "en", "en", "en"], "noise has the language of the others"
+    assert "zwei karten" in found[1].text.lower()
+    forced = Whisper(str(whisper_folder), "cpu", "int8", "en", 1).transcribe(clips)
+    assert {heard.language for heard in forced} == {"en"}
 
 
 def test_noise_and_silence_do_not_end_it(whisper_folder: Path) -> None:
