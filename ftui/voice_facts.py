@@ -7,7 +7,7 @@ from typing import Any
 from ftui.format import UNKNOWN, count, duration, size
 
 PARTS = ("runtime", "weights", "trained", "activations")
-SHOWN_CODES = 8
+SHOWN_CODES = 4
 
 
 def preflight(found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -60,4 +60,4 @@ def row(found: dict[str, Any]) -> tuple[str, str, str]:
     """(file, text, frames) of a row as it is trained."""
     codes = " ".join(map(str, found["codes"][0][:SHOWN_CODES])) if found["codes"] else UNKNOWN
     name = str(found["audio"]).rpartition("/")[2]
-    return name, found["text"], f"{count(found['frames'])} frames of 16 codes; the first: {codes} …"
+    return name, found["text"], f"{count(found['frames'])} frames of 16 codes, {codes} …"

@@ -108,6 +108,10 @@ def _disk(jobs: VoiceJobs, cost: voice_estimate.Cost, config: VoiceConfig) -> di
 def _judge(found: dict[str, Any], config: VoiceConfig) -> None:
     """Add what speaks against it."""
     refusals, memory, disk = found["refusals"], found["memory"], found["disk"]
+    if config.language not in ("auto", "en") and config.preview_sentences == VoiceConfig().preview_sentences:
+        found["warnings"].append(
+            f"the preview sentences are English: give some in {config.language}, the best epoch is chosen by them"
+        )
     if config.optimizer == "adamw8bit" and found["device"] == "cpu":
         refusals.append(("the 8-bit optimizer needs a GPU", "Set optimizer to adamw."))
     if memory is not None:

@@ -25,7 +25,8 @@ class EditTextScreen(Dialog[str]):
         Binding("enter", "take", show=False, priority=True),
     ]
     DEFAULT_CSS = """
-    EditTextScreen TextArea { height: 6; border: none; padding: 0; }
+    EditTextScreen TextArea { height: 5; padding: 0; }
+    EditTextScreen TextArea, EditTextScreen TextArea:focus { border: none; }
     EditTextScreen .said { height: auto; max-height: 6; margin: 0 0 1 0; }
     """
 

@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
-from engines.voice.playback import Player
+from engines.voice.playback import Player, can_be_heard, fetch_command
 from engines.voice.samples import RECOMMENDED_SECONDS, Sample, Totals
 from engines.voice.transcript_files import read as read_texts
 from engines.voice.waveform import peaks
@@ -141,7 +141,15 @@ class SamplePanel(Pane, can_focus=True):
     def do_play(self) -> None:
         if self.sample is not None:
             file = self.sample.path
-            self.ftui.in_background("play", partial(self.player.play, file), lambda _: None)
+
+            def failed(error: Exception) -> None:
+                if not can_be_heard():
+                    self.app.copy_to_clipboard(fetch_command(file))  # a long line, which a box would break
+                    self.ftui.say("There is no sound on this machine. Copied, for yours:", fetch_command(file))
+                else:
+                    self.ftui.show_error(error)
+
+            self.ftui.in_background("play", partial(self.player.play, file), lambda _: None, failed)
 
     def do_edit_text(self) -> None:
         from ftui.screens.sample_dialogs import EditTextScreen

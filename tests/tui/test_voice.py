@@ -14,6 +14,7 @@ import pytest
 from engines.config import VoiceConfig
 from engines.llm import LLMEngine
 from engines.tts import TTSEngine
+from engines.voice.playback import fetch_command
 from ftui.screens.sample_dialogs import EditTextScreen
 from ftui.screens.tts import TTSScreen
 from tests.tui.conftest import Driver, opened
@@ -148,6 +149,8 @@ async def test_over_ssh_playing_says_how_to_fetch(
         await go(ui)
         await ui.press("enter")
         await ui.until(lambda: ui.shows("no sound on this machine", "scp", "@10.0.0.9:"))
+        sample = tts.samples.get("shop-001").path
+        assert ui.app.clipboard == fetch_command(sample) and ui.app.clipboard.endswith("shop-001.wav .")
 
 
 async def test_a_player_of_one_s_own_plays_the_file(
