@@ -168,6 +168,9 @@ def main() -> None:
     parser.add_argument("--programs", type=Path, help="the folder of llama-server")
     parser.add_argument("--cache", type=Path, help="where GGUF files of base models are kept")
     parser.add_argument("--weights", default="q8_0")
+    parser.add_argument(
+        "--base", type=Path, help="the folder that the adapter was made for, where MODEL is a GGUF file"
+    )
     parser.add_argument("--port", type=int)
     parser.add_argument("--adapter", metavar="NAME=FOLDER", type=_pair, help="load it and make it active")
     parser.add_argument("--write", metavar="NAME=FOLDER", type=_pair, help="write this adapter as GGUF, and end")
@@ -181,7 +184,7 @@ def main() -> None:
     file = base_file(model, arguments.weights, tools, arguments.programs, arguments.cache)
     adapters: Adapters = [arguments.adapter] if arguments.adapter else []
     for name, folder in adapters:
-        adapter_file(model, tools, name, Path(folder))
+        adapter_file(arguments.base or model, tools, name, Path(folder))
     argv = [str(arguments.programs / "llama-server"), "--model", str(file), "--host", HOST]
     server = LlamaServer([*argv, "--port", str(arguments.port), *flags], arguments.port)
     try:

@@ -173,7 +173,7 @@ def follow(
         if stop_on_interrupt:
             engine.runs.request_stop(run, grace_seconds=5)
             engine.runs.wait(run, timeout=20)
-            raise UserError("stopped", f"{run.kind} was stopped", "Nothing was left behind.") from None
+            raise UserError("stopped", f"{run.kind} was stopped", "The same command does it again.") from None
         note(f"{run.name} goes on without this terminal.")
         note(f"  ftui runs log -f {run.id}    to watch it again")
         note(f"  ftui runs stop {run.id}      to save and stop it")

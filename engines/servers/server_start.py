@@ -39,11 +39,15 @@ class Wish:
 
 @dataclass(frozen=True)
 class Llama:
-    """Where llama.cpp is. tools: its converters; programs: what was built; cache: base models as GGUF."""
+    """Where llama.cpp is. tools: its converters; programs: what was built; cache: base models as GGUF.
+
+    base: the folder that the active adapter was made for, if there is one.
+    """
 
     tools: Path
     programs: Path
     cache: Path
+    base: Path | None = None
 
 
 Command = tuple[list[str], dict[str, str]]  # argv, environment
@@ -113,7 +117,8 @@ def _llama(wish: Wish) -> Command:
     argv = [
         str(wish.python), "-m", "finetune.llama_server", wish.model, "--tools", str(where.tools),
         "--programs", str(where.programs), "--cache", str(where.cache), "--weights", config.gguf_weights,
-        "--port", str(wish.port), *(["--adapter", f"{wish.adapter[0]}={wish.adapter[1]}"] if wish.adapter else []),
+        "--port", str(wish.port), *(["--base", str(where.base)] if where.base else []),
+        *(["--adapter", f"{wish.adapter[0]}={wish.adapter[1]}"] if wish.adapter else []),
         "--", "--alias", BASE_NAME, "--no-cache-prompt", "--cache-ram", "0", "--parallel", str(LLAMA_SLOTS),
         "--ctx-size", str(LLAMA_SLOTS * (config.max_model_len or _context(wish.model))),
     ]  # fmt: skip

@@ -179,9 +179,9 @@ class Serving:
     def start(self, config: ServeConfig) -> Run:
         """Start a server with the active adapter, if that fits. Returns at once; see `wait_until_ready`."""
         python = self.environments.require("vllm" if config.kind == "vllm" else "llm")
-        llama = self._llama() if config.kind == "llama-server" else None
         device = devices.resolve(config.device)
         model = self._base(config, device)
+        llama = self._llama(model) if config.kind == "llama-server" else None
         port = server_start.free_port(config.port, [server.url for server in self.servers()])
         rank = config.max_lora_rank or self._highest_rank(model)
         source = str(self._folder_of(model)) if llama else model
@@ -198,10 +198,13 @@ class Serving:
         self.runs.start(run)
         return run
 
-    def _llama(self) -> server_start.Llama:
+    def _llama(self, model: str) -> server_start.Llama:
         """Raises UserError where `ftui setup llama` was not run."""
-        programs = llama_cpp.require(self.workspace)
-        return server_start.Llama(gguf_tools.require(self.workspace), programs, self.models.folder / ".gguf")
+        programs, tools = llama_cpp.require(self.workspace), gguf_tools.require(self.workspace)
+        active = self.adapters.active()
+        adapter = self.adapters.get(active) if active else None
+        base = self._folder_of(adapter.base_model) if adapter and same_base(adapter, model) else None
+        return server_start.Llama(tools, programs, self.models.folder / ".gguf", base)
 
     def _folder_of(self, model: str) -> Path:
         """Where a model's files are. Raises UserError for one that is not on this machine."""

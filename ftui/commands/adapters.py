@@ -11,7 +11,7 @@ from engines.contract.errors import EXIT_FAILED, UserError
 from engines.servers.activation import Outcome
 from engines.weights.adapter_transfer import export_adapter, import_adapter
 from ftui import adapter_table
-from ftui.console import Common, say, say_json, table
+from ftui.console import Common, note, say, say_json, table
 
 adapters = App(name="adapters", help="The trained adapters and the active one.", help_format="plaintext")
 
@@ -149,10 +149,14 @@ def export(
 def activate(name: str, /, *, common: Common | None = None) -> int:
     """Make an adapter the active one, in finetune/adapters/.active and at every server of `ftui serve-llm status`.
 
-    The servers load it while they go on answering. If one of them cannot, nothing changes.
+    The servers load it while they go on answering; a llama-server starts again for one that it does not have
+    yet, after what it is asked already is answered. If one of them cannot, nothing changes.
     """
     common = common or Common()
-    return _report(common, common.engine().activation.activate(name))
+    engine = common.engine()
+    if not common.json and any(server.kind == "llama-server" for server in engine.serving.servers()):
+        note("a llama-server starts again for an adapter that it does not have yet: some seconds")
+    return _report(common, engine.activation.activate(name))
 
 
 @adapters.command(name=["base", "deactivate"])
