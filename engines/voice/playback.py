@@ -76,7 +76,7 @@ def can_be_heard() -> bool:
 
 
 def fetch_command(file: Path) -> str:
-    """What is to be typed on the user's own machine to get the file; a path in the home folder is a short one."""
+    """What is to be typed on the user's own machine to get a file or a folder; in the home folder the path is short."""
     parts = os.environ.get("SSH_CONNECTION", "").split()
     host = parts[2] if len(parts) == 4 else "HOST"
     host = f"[{host}]" if ":" in host else host
@@ -86,4 +86,4 @@ def fetch_command(file: Path) -> str:
         user = "USER"
     home = Path.home()
     place = file.relative_to(home) if file.is_relative_to(home) else file
-    return f"scp {shlex.quote(f'{user}@{host}:{place}')} ."
+    return f"scp {'-r ' if file.is_dir() else ''}{shlex.quote(f'{user}@{host}:{place}')} ."

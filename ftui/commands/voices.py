@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from engines.config import VoiceConfig
 from engines.contract.errors import EXIT_STOPPED, UserError
+from engines.voice.playback import can_be_heard, fetch_command
 from engines.voice.voice_files import Voice
 from engines.voice.voice_jobs import DEFAULT_PORT
 from ftui import format
@@ -107,6 +108,8 @@ def compare(
         for who, heard in result["figures"].items():
             say(f"{who.replace('-', ' '):10}  {format.heard(heard)}")
         say(f"listen:     {Path(result['output']) / 'index.html'}")
+        if not can_be_heard():
+            say(f"on yours:   {fetch_command(Path(result['output']))}")
 
     return finish(run, status, progress, as_json=common.json, report=report)
 
@@ -182,6 +185,8 @@ def say_text(
 
     def report(result: dict[str, Any]) -> None:
         say(f"{result['output']}: {result['seconds']} s, {chosen.name} epoch {which.number}")
+        if not can_be_heard():
+            say(f"on your machine: {fetch_command(Path(result['output']))}")
 
     return finish(run, status, progress, as_json=common.json, report=report)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from textual.content import Content
 
 from engines.running.runs import Run
+from engines.voice.playback import can_be_heard, fetch_command
 from ftui import command_line, voice_facts
 from ftui.clean import clean_line
 from ftui.screens.dialog import TextDialog
@@ -184,7 +185,8 @@ class TTSJobs(RunJobs):
                 return
         if run.kind in ("say", "compare") and state == "done":
             page = "/index.html" if run.kind == "compare" else ""
-            self.ftui.say(f"✓ {run.name}: {run.spec['output']}{page}", "Listen to it.")
+            how = "Listen to it." if can_be_heard() else f"On your machine: {fetch_command(Path(run.spec['output']))}"
+            self.ftui.say(f"✓ {run.name}: {run.spec['output']}{page}", how)
             return
         if run.kind == "samples" and state == "done":
             added = run.result().get("added", 0)
