@@ -10,28 +10,28 @@ no trainer, no callbacks, no events. Run in turn, medians. Ends with 1 if a goal
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
-from benchmarks.terminal import report
-from benchmarks.training import (
+from benchmarks.one_training import (
     ROWS_PER_STEP,
     Measured,
+    arguments_of,
     cpu_seconds,
-    make_model,
     measure,
     peak_bytes,
     sample_config,
     sample_rows,
     tokens_of_steps,
+    with_model,
 )
+from benchmarks.terminal import report
 from engines.contract.events import emit
 from engines.llm import LLMEngine
 from engines.workspace import Workspace
@@ -110,7 +110,7 @@ def bare_loop(model: str, folder: Path, steps: int) -> None:
         emit("metrics", step=number, loss=float(loss))
 
 
-def compare(folder: Path, model: Path, steps: int, runs: int) -> int:
+def compare(steps: int, runs: int, folder: Path, model: Path) -> int:
     # A run ends with its adapter: ten steps more, so that the last one measured is an ordinary one.
     config = sample_config(steps + 10).model_copy(update={"base_model": str(model)})
     dataset = sample_rows(folder, model, config)
@@ -136,18 +136,11 @@ def compare(folder: Path, model: Path, steps: int, runs: int) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--model", type=Path, help="a folder with the embedded model; made when not given")
-    parser.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = arguments_of(__doc__, "--bare").parse_args()
     if arguments.bare:
         bare_loop(str(arguments.model), arguments.bare, arguments.steps)
         return 0
-    with tempfile.TemporaryDirectory() as place:
-        model = arguments.model or make_model(Path(place) / "model")
-        return compare(Path(place), model.absolute(), arguments.steps, arguments.runs)
+    return with_model(arguments, partial(compare, arguments.steps, arguments.runs))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import torch
 from engines.contract.events import emit
 from finetune.fast import attention, probe
 from finetune.fast.dropout import other_dropouts, seed_dropouts
+from finetune.fast.heap import tidy_between_layers
 from finetune.fast.linear import pack_frozen
 from finetune.fast.packs import Row
 from finetune.fast.step import Step
@@ -51,6 +52,7 @@ def prepare(model: Any, rows: list[Row], *, batch_size: int, rows_per_step: int,
             packed = pack_frozen(causal, used)
             step.autocast = None if packed else step.autocast
     if device == "cpu":
+        tidy_between_layers(causal)
         step = Step(causal, limit=limit, autocast=step.autocast, side_by_side=_side_by_side(step, rows_per_step))
     emit("phase", name="fast", text=_in_words(step, packed))
     return step

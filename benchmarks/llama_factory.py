@@ -1,0 +1,134 @@
+"""Training the embedded model, against LLaMA-Factory 0.9.5 with its own defaults.
+
+    python -m benchmarks.llama_factory ENVIRONMENT --make     # once: its own environment, 2 GB
+    python -m benchmarks.llama_factory ENVIRONMENT [--steps 12] [--runs 3] [--model FOLDER]
+
+Both do the job of benchmarks/one_training.py. LLaMA-Factory runs in ENVIRONMENT, for it wants older libraries than
+ours; what is set is what the job is, everything else is as it comes: on a CPU fp32 with gradient checkpointing. Run
+in turn; medians over runs; prints both loss curves; ends with 1 where a goal is missed.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+from functools import partial
+from pathlib import Path
+
+from benchmarks.one_training import (
+    DATASET,
+    ROWS_PER_STEP,
+    arguments_of,
+    compared,
+    interleaved,
+    sample_config,
+    sample_rows,
+    with_model,
+)
+from benchmarks.terminal import report
+from engines.config import TrainConfig
+
+LEAST_SPEED = 3.5
+# What its training needs; installed whole it brings a CUDA build of torch, torchvision and a web interface.
+PACKAGES = [
+    "torch", "transformers==4.57.1", "datasets==4.0.0", "accelerate==1.11.0", "peft==0.18.1", "trl==0.24.0",
+    "torchdata==0.11.0", "av", "einops", "fastapi", "fire", "hf-transfer", "matplotlib", "modelscope", "numpy<2.4",
+    "omegaconf", "packaging", "pandas", "protobuf", "pydantic", "pyyaml", "safetensors", "scipy", "sentencepiece",
+    "sse-starlette", "tiktoken", "tyro<0.9", "uvicorn",
+]  # fmt: skip
+RUN = """
+import json, sys
+from transformers import TrainerCallback
+from llamafactory.train.tuner import run_exp
+
+class Printer(TrainerCallback):
+    def on_log(self, args, state, control, logs=None, **_):
+        if "loss" in (logs or {}):
+            print(json.dumps({"event": "metrics", "step": state.global_step, "loss": logs["loss"]}), flush=True)
+
+with open(sys.argv[1]) as file:
+    run_exp(json.load(file), callbacks=[Printer()])
+"""
+
+
+def make_environment(folder: Path) -> None:
+    """LLaMA-Factory and what its training imports. pip needs an index with a CPU build of torch."""
+    venv.create(folder, with_pip=True)
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, *PACKAGES], check=True)
+    subprocess.run([*pip, "--no-deps", "llamafactory==0.9.5"], check=True)
+
+
+def job(folder: Path, model: Path, config: TrainConfig) -> dict[str, object]:
+    """The job in LLaMA-Factory's words."""
+    return {
+        "stage": "sft",
+        "do_train": True,
+        "model_name_or_path": str(model),
+        "dataset": "sample",
+        "dataset_dir": str(folder),
+        "template": "smollm2",
+        "cutoff_len": config.max_seq_length,
+        "finetuning_type": "lora",
+        "lora_rank": config.lora_rank,
+        "lora_alpha": int(config.lora_alpha),
+        "lora_dropout": config.lora_dropout,
+        "lora_target": ",".join(config.target_modules),
+        "per_device_train_batch_size": ROWS_PER_STEP,
+        "max_steps": config.max_steps,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": config.lr_schedule,
+        "warmup_ratio": config.warmup_ratio,
+        "weight_decay": config.weight_decay,
+        "seed": config.seed,
+        "data_seed": config.seed,
+        "logging_steps": 1,
+        "output_dir": str(folder / "llama-factory"),
+        "overwrite_output_dir": True,
+        "overwrite_cache": True,
+        "report_to": "none",
+    }
+
+
+def compare(environment: Path, steps: int, runs: int, folder: Path, model: Path) -> int:
+    config = sample_config(steps)
+    sample_rows(folder, model, config)
+    described = {
+        "file_name": DATASET,
+        "formatting": "sharegpt",
+        "columns": {"messages": "messages"},
+        "tags": {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant",
+                 "system_tag": "system"},
+    }  # fmt: skip
+    (folder / "dataset_info.json").write_text(json.dumps({"sample": described}))
+    (folder / "job.json").write_text(json.dumps(job(folder, model, config)))
+    theirs = [str(environment / "bin" / "python"), "-c", RUN, str(folder / "job.json")]
+    found = compared(*interleaved(folder, model, steps, runs, "LLaMA-Factory", theirs))
+    return report(
+        [
+            ("tokens per CPU second, against LLaMA-Factory", f"{found.cpu:.2f} times", f"{LEAST_SPEED}",
+             found.cpu >= LEAST_SPEED),
+            ("tokens per second", f"{found.wall:.2f} times", f"{LEAST_SPEED}", found.wall >= LEAST_SPEED),
+            found.row_of_losses(),
+        ]
+    )  # fmt: skip
+
+
+def main() -> int:
+    parser = arguments_of(__doc__)
+    parser.add_argument("environment", type=Path, help="LLaMA-Factory's own environment")
+    parser.add_argument("--make", action="store_true", help="make the environment, and end")
+    arguments = parser.parse_args()
+    environment = arguments.environment.absolute()
+    if arguments.make:
+        make_environment(environment)
+        return 0
+    if not (environment / "bin" / "python").exists():
+        sys.exit(f"there is no environment at {environment}: make it with --make")
+    return with_model(arguments, partial(compare, environment, arguments.steps, arguments.runs))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
