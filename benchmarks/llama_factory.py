@@ -39,8 +39,9 @@ PACKAGES = [
     "sse-starlette", "tiktoken", "tyro<0.9", "uvicorn",
 ]  # fmt: skip
 RUN = """
-import json, sys
+import json, sys, types
 from transformers import TrainerCallback
+sys.modules["torchaudio"] = types.ModuleType("torchaudio")  # imported for sound, which there is none of
 from llamafactory.train.tuner import run_exp
 
 class Printer(TrainerCallback):
@@ -92,6 +93,21 @@ def job(folder: Path, model: Path, config: TrainConfig) -> dict[str, object]:
     }
 
 
+def for_older_transformers(model: Path, copy: Path) -> Path:
+    """The same model with its settings as transformers 4 reads them, in the folder `copy`."""
+    copy.mkdir()
+    for file in model.iterdir():
+        (copy / file.name).symlink_to(file)
+    config = json.loads((model / "config.json").read_text())
+    config["rope_theta"] = config.pop("rope_parameters")["rope_theta"]
+    tokenizer = json.loads((model / "tokenizer_config.json").read_text())
+    tokenizer["tokenizer_class"] = "PreTrainedTokenizerFast"
+    for name, document in (("config.json", config), ("tokenizer_config.json", tokenizer)):
+        (copy / name).unlink()
+        (copy / name).write_text(json.dumps(document))
+    return copy
+
+
 def compare(environment: Path, steps: int, runs: int, folder: Path, model: Path) -> int:
     config = sample_config(steps)
     sample_rows(folder, model, config)
@@ -103,7 +119,7 @@ def compare(environment: Path, steps: int, runs: int, folder: Path, model: Path)
                  "system_tag": "system"},
     }  # fmt: skip
     (folder / "dataset_info.json").write_text(json.dumps({"sample": described}))
-    (folder / "job.json").write_text(json.dumps(job(folder, model, config)))
+    (folder / "job.json").write_text(json.dumps(job(folder, for_older_transformers(model, folder / "older"), config)))
     theirs = [str(environment / "bin" / "python"), "-c", RUN, str(folder / "job.json")]
     found = compared(*interleaved(folder, model, steps, runs, "LLaMA-Factory", theirs))
     return report(

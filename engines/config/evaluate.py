@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from engines.config.fields import Device
 from engines.config.job import JobConfig, unit
 from engines.quality import gate
 
@@ -85,9 +86,7 @@ class EvaluateConfig(JobConfig):
         Literal["auto", "nf4", "none"],
         Field(title="Quantization", description="Of the base model; auto: as the adapter was trained"),
     ] = "auto"
-    device: Annotated[
-        str, Field(title="Device", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
-    ] = "auto"
+    device: Device = "auto"
 
     @field_validator("fail_if")
     @classmethod

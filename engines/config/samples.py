@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from engines.config.fields import Device
 from engines.config.job import JobConfig, unit
 
 
@@ -88,9 +89,7 @@ class TranscribeConfig(JobConfig):
         Literal["auto", "float16", "int8_float16", "int8", "float32"],
         Field(title="Compute type", description="auto: float16 on a GPU, int8 on a CPU"),
     ] = "auto"
-    device: Annotated[
-        str, Field(title="Device", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
-    ] = "auto"
+    device: Device = "auto"
     again: Annotated[
         bool, Field(title="Again", description="Also what has a transcript; what you edited is never touched")
     ] = False

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from engines.config.fields import Device
 from engines.config.job import JobConfig, unit
 
 
@@ -32,10 +33,7 @@ class ServeConfig(JobConfig):
         int,
         Field(title="Port", ge=0, le=65535, description="On 127.0.0.1; 0: the first free one from 8000 on"),
     ] = 0
-    device: Annotated[
-        str,
-        Field(title="Device", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"),
-    ] = "auto"
+    device: Device = "auto"
     precision: Annotated[
         Literal["auto", "bf16", "fp16", "fp32"],
         Field(title="Precision", description="auto: what the device computes fast"),

@@ -6,6 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from engines.config.fields import (
+    Device,
+    GradientCheckpointing,
+    LoraAlpha,
+    LoraDropout,
+    LoraRank,
+    WarmupRatio,
+    WeightDecay,
+)
 from engines.config.job import JobConfig, unit
 from engines.contract.errors import UserError
 
@@ -29,13 +38,9 @@ class TrainConfig(JobConfig):
         Literal["lora", "full"],
         Field(title="Method", description="lora: an adapter on a frozen base; full: all weights, for small models"),
     ] = "lora"
-    lora_rank: Annotated[int, Field(title="LoRA rank", ge=1, le=1024, description="Size of the adapter")] = 8
-    lora_alpha: Annotated[
-        float, Field(title="LoRA alpha", gt=0, description="Strength of the adapter; scale is alpha / rank")
-    ] = 16
-    lora_dropout: Annotated[
-        float, Field(title="LoRA dropout", ge=0, lt=1, description="Share of adapter inputs dropped in training")
-    ] = 0.05
+    lora_rank: LoraRank = 8
+    lora_alpha: LoraAlpha = 16
+    lora_dropout: LoraDropout = 0.05
     target_modules: Annotated[
         list[str],
         Field(title="Target modules", min_length=1, description="Layers that get an adapter, or all-linear"),
@@ -82,10 +87,8 @@ class TrainConfig(JobConfig):
             description="Longer dialogs lose whole turns at their end, counted and reported",
         ),
     ] = 768
-    warmup_ratio: Annotated[
-        float, Field(title="Warm-up", ge=0, le=1, description="Share of the steps in which the learning rate rises")
-    ] = 0.03
-    weight_decay: Annotated[float, Field(title="Weight decay", ge=0, le=1, description="AdamW weight decay")] = 0.01
+    warmup_ratio: WarmupRatio = 0.03
+    weight_decay: WeightDecay = 0.01
     lr_schedule: Annotated[
         Literal["linear", "cosine", "constant"],
         Field(title="Schedule", description="How the learning rate goes on after the warm-up"),
@@ -113,9 +116,7 @@ class TrainConfig(JobConfig):
             description="package.module:function or FILE.py:function; empty: cross-entropy of the answers",
         ),
     ] = ""
-    gradient_checkpointing: Annotated[
-        bool, Field(title="Gradient checkpointing", description="Less memory for about a third more time")
-    ] = True
+    gradient_checkpointing: GradientCheckpointing = True
     precision: Annotated[
         Literal["auto", "bf16", "fp16", "fp32"],
         Field(
@@ -194,10 +195,7 @@ class TrainConfig(JobConfig):
     seed: Annotated[
         int, Field(title="Seed", ge=0, le=2**32 - 1, description="Order of rows, dropout, first weights")
     ] = 42
-    device: Annotated[
-        str,
-        Field(title="Device", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"),
-    ] = "auto"
+    device: Device = "auto"
 
 
 PRESETS: dict[str, TrainConfig] = {

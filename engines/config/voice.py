@@ -6,6 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from engines.config.fields import (
+    Device,
+    GradientCheckpointing,
+    LoraAlpha,
+    LoraDropout,
+    LoraRank,
+    WarmupRatio,
+    WeightDecay,
+)
 from engines.config.job import JobConfig, unit
 
 DEFAULT_VOICE_MODEL = "Qwen/Qwen3-TTS-12Hz-1.7B-Base"
@@ -64,13 +73,9 @@ class VoiceConfig(JobConfig):
         Literal["lora", "full"],
         Field(title="Method", description="lora: small matrices beside frozen weights; full: all weights"),
     ] = "lora"
-    lora_rank: Annotated[int, Field(title="LoRA rank", ge=1, le=1024, description="Size of the matrices")] = 16
-    lora_alpha: Annotated[
-        float, Field(title="LoRA alpha", gt=0, description="Strength of LoRA; scale is alpha / rank")
-    ] = 32
-    lora_dropout: Annotated[
-        float, Field(title="LoRA dropout", ge=0, lt=1, description="Share of LoRA's inputs dropped in training")
-    ] = 0.0
+    lora_rank: LoraRank = 16
+    lora_alpha: LoraAlpha = 32
+    lora_dropout: LoraDropout = 0.0
     freeze_text_embedding: Annotated[
         bool,
         Field(title="Freeze text embedding", description="Full training leaves the text embedding as it is: 2 GB less"),
@@ -103,14 +108,12 @@ class VoiceConfig(JobConfig):
     num_epochs: Annotated[
         int, Field(title="Epochs", ge=1, le=100, description="How often all clips are gone through; each can be heard")
     ] = 3
-    warmup_ratio: Annotated[
-        float, Field(title="Warm-up", ge=0, le=1, description="Share of the steps in which the learning rate rises")
-    ] = 0.05
+    warmup_ratio: WarmupRatio = 0.05
     schedule: Annotated[
         Literal["cosine", "linear", "constant"],
         Field(title="Schedule", description="How the learning rate goes on after the warm-up"),
     ] = "cosine"
-    weight_decay: Annotated[float, Field(title="Weight decay", ge=0, le=1, description="AdamW weight decay")] = 0.01
+    weight_decay: WeightDecay = 0.01
     max_grad_norm: Annotated[
         float, Field(title="Gradient clip", gt=0, description="Gradients longer than this are shortened to it")
     ] = 1.0
@@ -118,9 +121,7 @@ class VoiceConfig(JobConfig):
         float,
         Field(title="Sub-talker weight", ge=0, description="Share of the codebooks 2 to 16 in the loss"),
     ] = 0.3
-    gradient_checkpointing: Annotated[
-        bool, Field(title="Gradient checkpointing", description="Less memory for about a third more time")
-    ] = True
+    gradient_checkpointing: GradientCheckpointing = True
     precision: Annotated[
         Literal["auto", "bf16", "fp32"],
         Field(title="Precision", description="auto: bf16 on a GPU that computes it, else fp32"),
@@ -150,10 +151,7 @@ class VoiceConfig(JobConfig):
         "How much does delivery cost, and how long does it take?",
     ]
     seed: Annotated[int, Field(title="Seed", ge=0, le=2**32 - 1, description="Order of clips, first LoRA weights")] = 42
-    device: Annotated[
-        str,
-        Field(title="Device", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"),
-    ] = "auto"
+    device: Device = "auto"
     output_dir: Annotated[
         str,
         Field(

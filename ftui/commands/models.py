@@ -9,30 +9,23 @@ from cyclopts import App, Parameter
 from engines.contract.errors import EXIT_OK
 from ftui import format
 from ftui.console import Common, finish, follow, say, say_json, table
+from ftui.model_table import HEADINGS, rows
 
 models = App(name="models", help="Base models: which are here, and more from the hub.", help_format="plaintext")
 
 
 @models.command(name="list")
 def list_models(*, common: Common | None = None) -> int:
-    """The base models of the workspace and those in the hub's cache."""
+    """The base models of the workspace and of the hub's cache, then known ones that can be fetched.
+
+    With --json only those that are here.
+    """
     common = common or Common()
     found = common.engine().models.list()
     if common.json:
         say_json([model.as_dict() for model in found])
         return EXIT_OK
-    rows = [
-        [
-            model.name,
-            model.kind,
-            f"{model.parameters / 1e6:.0f} M" if model.parameters else format.UNKNOWN,
-            model.dtype or format.UNKNOWN,
-            format.size(model.size),
-            format.path(model.path),
-        ]
-        for model in found
-    ]
-    table(["model", "kind", "parameters", "dtype", "size", "folder"], rows, "none yet: ftui setup llm makes one")
+    table(list(HEADINGS), [list(cells) for cells in rows(found)], "")
     return EXIT_OK
 
 

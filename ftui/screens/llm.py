@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from textual import on, work
-from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
-from textual.content import Content
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import DataTable, Static
+from textual.widgets import DataTable
 
 from engines.data.datasets import Dataset
 from engines.running.runs import Run
 from engines.weights.adapters import Adapter
-from ftui.actions import LLM, PANES, Facts
+from ftui.actions import LLM, Facts
 from ftui.screens.adapter_jobs import AdapterJobs
 from ftui.screens.dataset_jobs import DatasetJobs
 from ftui.screens.export_jobs import ExportJobs
@@ -28,11 +25,9 @@ from ftui.widgets.adapter_panel import AdapterPanel
 from ftui.widgets.dataset_panel import DatasetPanel
 from ftui.widgets.pane import Pane
 from ftui.widgets.run_panel import RunPanel
-from ftui.widgets.start_bar import StartBar
 
 if TYPE_CHECKING:
     from engines.llm import LLMEngine
-    from ftui.widgets.form_panel import FormPanel
     from ftui.widgets.params_panel import ParamsPanel
 
 CHECK_SECONDS = 0.3
@@ -61,6 +56,8 @@ class LLMScreen(PanesPlace):
 
     NAME = "llm"
     PANES = LLM
+    FORM = "params"
+    params: ParamsPanel | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,25 +69,11 @@ class LLMScreen(PanesPlace):
         self.dataset_panel = DatasetPanel(id="dataset")
         self.run_panel = RunPanel(id="run")
         self.adapter_panel = AdapterPanel(id="adapters")
-        self.start_bar = StartBar()
-        self.placeholder = Static("loading…", id="params-loading", classes="pane", markup=False)
-        self.params: ParamsPanel | None = None
         self.lists: Lists | None = None
         self.warnings: list[str] = []
         self.refusal = ""  # why the engine would not start a training
         self.wanted_dataset = ""
         self._check_timer: Timer | None = None
-
-    def content(self) -> ComposeResult:
-        yield self.tabs
-        with Horizontal(id="columns"):
-            with Vertical(id="left", classes="column"):
-                yield self.dataset_panel
-                yield self.placeholder
-            with Vertical(id="right", classes="column"):
-                yield self.run_panel
-                yield self.adapter_panel
-        yield self.start_bar
 
     def on_mount(self) -> None:
         self.wanted_dataset = self.ftui.remembered.dataset
@@ -109,18 +92,7 @@ class LLMScreen(PanesPlace):
         from engines.config import TrainConfig
         from ftui.widgets.params_panel import ParamsPanel
 
-        panel = ParamsPanel(last if isinstance(last, TrainConfig) else None, id="params")
-        panel.set_class(self.placeholder.has_class("-hidden"), "-hidden")
-        self.query_one("#left").mount(panel, after=self.placeholder)
-
-    def on_form_panel_ready(self, event: FormPanel.Ready) -> None:
-        self.params = cast("ParamsPanel", event.panel)
-        self.placeholder.remove()
-        event.panel.border_title = Content.styled(PANES["params"], "$foreground-muted")
-        self.lay_out()
-        if self.pane == "params":
-            self.focus_pane()
-        self.check()
+        self.mount_form(ParamsPanel(last if isinstance(last, TrainConfig) else None, id="params"))
 
     @work(exclusive=True, group="disk")
     async def _watch_disk(self, engine: LLMEngine) -> None:
@@ -167,7 +139,7 @@ class LLMScreen(PanesPlace):
             self.ftui.remembered.dataset = event.dataset.name
         self.check()
 
-    def on_form_panel_changed(self) -> None:
+    def form_changed(self) -> None:
         self.check()
 
     def check(self) -> None:

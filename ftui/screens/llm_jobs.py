@@ -146,6 +146,20 @@ class Jobs(RunJobs):
             self.screen.go_to("params")
             self.screen.params.choose_preset()
 
+    def do_models(self) -> None:
+        from ftui.screens.base_models import BaseModelsScreen
+
+        def answered(answer: tuple[str, str] | None) -> None:
+            if answer is None or self.screen.params is None:
+                return
+            what, name = answer
+            if what == "fetch":
+                self.launch("Fetching", lambda: self.engine.download(name), self.started)
+                return
+            self.screen.params.form.change("base_model", name)
+
+        self.screen.app.push_screen(BaseModelsScreen(self.engine.models), answered)
+
     def do_start(self) -> None:
         params, dataset = self.screen.params, self.screen.dataset_panel.dataset
         config = params.form.config if params else None

@@ -2,31 +2,79 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.dom import DOMNode
 from textual.widget import Widget
+from textual.widgets import Static
 
 from ftui import actions
 from ftui.screens.place import Place
 from ftui.widgets.pane import Pane
 from ftui.widgets.pane_tabs import PaneTabs
 from ftui.widgets.run_panel import RunPanel
+from ftui.widgets.start_bar import StartBar
+
+if TYPE_CHECKING:
+    from ftui.widgets.form_panel import FormPanel
 
 WIDE = (110, 34)  # from this size on the panes stand side by side
 
 
 class PanesPlace(Place):
-    """The current pane has the focus and the keys; tab goes round them in the order of `PANES`."""
+    """The current pane has the focus and the keys; tab goes round them in the order of `PANES`.
+
+    There are four: what is worked on, the form of the parameters, the run, what comes of it. The form stands once
+    the engine is loaded; until then a placeholder takes its room.
+    """
 
     PANES: ClassVar[tuple[str, ...]] = ()
+    FORM: ClassVar[str] = ""  # the pane with the form
+    params: FormPanel | None = None
 
     def __init__(self) -> None:
         super().__init__()
         self.tabs = PaneTabs(self.PANES)
+        self.placeholder = Static("loading…", id="params-loading", classes="pane", markup=False)
+        self.start_bar = StartBar()
         self.zoomed = False
+
+    def content(self) -> ComposeResult:
+        worked_on, _, run, made = self.panes.values()
+        yield self.tabs
+        with Horizontal(id="columns"):
+            with Vertical(id="left", classes="column"):
+                yield worked_on
+                yield self.placeholder
+            with Vertical(id="right", classes="column"):
+                yield run
+                yield made
+        yield self.start_bar
+
+    def mount_form(self, panel: FormPanel) -> None:
+        """Put the form where its placeholder is; it says when it stands."""
+        panel.set_class(self.placeholder.has_class("-hidden"), "-hidden")
+        self.query_one("#left").mount(panel, after=self.placeholder)
+
+    def on_form_panel_ready(self, event: FormPanel.Ready) -> None:
+        self.params = event.panel
+        self.placeholder.remove()
+        event.panel.border_title = Content.styled(actions.PANES[self.FORM], "$foreground-muted")
+        self.lay_out()
+        if self.pane == self.FORM:
+            self.focus_pane()
+        self.form_changed()
+
+    def on_form_panel_changed(self) -> None:
+        self.form_changed()
+
+    def form_changed(self) -> None:
+        """Other parameters are about to be used."""
+        raise NotImplementedError
 
     run_panel: RunPanel
 

@@ -7,21 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from textual import on, work
-from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
-from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import DataTable, Static
+from textual.widgets import DataTable
 
 from engines.running.runs import Run
 from engines.voice.samples import Sample, Totals
-from ftui.actions import PANES, TTS, Facts
+from ftui.actions import TTS, Facts
 from ftui.screens.panes import PanesPlace
 from ftui.screens.tts_jobs import TTSJobs
 from ftui.widgets.pane import Pane
 from ftui.widgets.run_panel import RunPanel
 from ftui.widgets.sample_panel import SamplePanel
-from ftui.widgets.start_bar import StartBar
 from ftui.widgets.voice_panel import VoicePanel
 
 if TYPE_CHECKING:
@@ -29,7 +25,6 @@ if TYPE_CHECKING:
     from engines.llm import LLMEngine
     from engines.tts import TTSEngine
     from engines.voice.voice_files import Voice
-    from ftui.widgets.form_panel import FormPanel
 
 KINDS = ("samples", "transcribe", "voice-data", "voice", "say", "compare")
 NO_RUN = "No run yet. Press o in Samples to add recordings."
@@ -58,28 +53,15 @@ class TTSScreen(PanesPlace):
 
     NAME = "tts"
     PANES = TTS
+    FORM = "voice_params"
 
     def __init__(self) -> None:
         super().__init__()
         self.jobs = TTSJobs(self)
         self.sample_panel = SamplePanel(id="samples")
         self.run_panel = RunPanel(NO_RUN, id="run")
-        self.start_bar = StartBar()
-        self.placeholder = Static("loading…", id="params-loading", classes="pane", markup=False)
-        self.params: FormPanel | None = None
         self.voice_panel = VoicePanel(id="voices")
         self.lists: Lists | None = None
-
-    def content(self) -> ComposeResult:
-        yield self.tabs
-        with Horizontal(id="columns"):
-            with Vertical(id="left", classes="column"):
-                yield self.sample_panel
-                yield self.placeholder
-            with Vertical(id="right", classes="column"):
-                yield self.run_panel
-                yield self.voice_panel
-        yield self.start_bar
 
     def on_mount(self) -> None:
         self.begin_panes()
@@ -101,21 +83,9 @@ class TTSScreen(PanesPlace):
 
         form = ConfigForm(type(last), type(last)(), id="voice-form")
         form.values = last.model_dump()
-        panel = FormPanel(form, id="params")
-        panel.set_class(self.placeholder.has_class("-hidden"), "-hidden")
-        self.query_one("#left").mount(panel, after=self.placeholder)
+        self.mount_form(FormPanel(form, id="params"))
 
-    def on_form_panel_ready(self, event: FormPanel.Ready) -> None:
-        self.params = event.panel
-        self.placeholder.remove()
-        event.panel.border_title = Content.styled(PANES["voice_params"], "$foreground-muted")
-        self.lay_out()
-        if self.pane == "voice_params":
-            self.focus_pane()
-        self.show_reference()
-        self.show_start()
-
-    def on_form_panel_changed(self) -> None:
+    def form_changed(self) -> None:
         self.show_reference()
         self.show_start()
 

@@ -261,8 +261,13 @@ class ConfigForm(VerticalScroll, Generic[Config], can_focus=False):
         """The preset's value for the row in focus."""
         row = self.row()
         if row is not None and row.spec.name in self.values:
-            row.put(self.base.model_dump()[row.spec.name])
-            self._take(row, row.value)
+            self.change(row.spec.name, self.base.model_dump()[row.spec.name])
+
+    def change(self, name: str, value: Any) -> None:
+        """Give the field `name` another value, as if somebody had typed it."""
+        row = self.query_one(f"#field-{name}", FieldRow)
+        row.put(value)
+        self._take(row, value)
 
     @on(FieldRow.Changed)
     def _row_changed(self, event: FieldRow.Changed) -> None:

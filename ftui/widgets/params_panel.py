@@ -17,7 +17,7 @@ NAME = FieldSpec("name", "Adapter name", "Empty: the dataset's name with the dat
 class ParamsPanel(FormPanel):
     """The parameters of a training as a variation of a preset."""
 
-    HINT = "j k move, enter edits, p chooses a preset"
+    HINT = "j k move, enter edits, p chooses a preset, B a base model"
 
     def __init__(self, last: TrainConfig | None, *, id: str | None = None):
         self.preset = nearest(last) if last else "standard"
