@@ -42,7 +42,21 @@ RUN = """
 import json, sys, types
 from transformers import TrainerCallback
 sys.modules["torchaudio"] = types.ModuleType("torchaudio")  # imported for sound, which there is none of
+from llamafactory.data.formatter import StringFormatter
+from llamafactory.data.template import register_template
 from llamafactory.train.tuner import run_exp
+
+# As its smollm2, but the line break after an answer is not learned: the same tokens count in both losses.
+register_template(
+    name="without_break",
+    format_system=StringFormatter(slots=["<|im_start|>system\\n{{content}}<|im_end|>"]),
+    format_user=StringFormatter(
+        slots=["\\n<|im_start|>user\\n{{content}}<|im_end|>\\n<|im_start|>assistant\\n"]
+    ),
+    format_assistant=StringFormatter(slots=["{{content}}<|im_end|>"]),
+    stop_words=["<|im_end|>"],
+    default_system="You are a helpful AI assistant named SmolLM, trained by Hugging Face",
+)
 
 class Printer(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **_):
@@ -70,7 +84,7 @@ def job(folder: Path, model: Path, config: TrainConfig) -> dict[str, object]:
         "model_name_or_path": str(model),
         "dataset": "sample",
         "dataset_dir": str(folder),
-        "template": "smollm2",
+        "template": "without_break",
         "cutoff_len": config.max_seq_length,
         "finetuning_type": "lora",
         "lora_rank": config.lora_rank,

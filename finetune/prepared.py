@@ -48,7 +48,7 @@ def training_arguments(
 ) -> Any:
     from trl import SFTConfig
 
-    if config.report_to != "none" and importlib.util.find_spec(config.report_to) is None:
+    if config.report_to != "none" and not _is_installed(config.report_to):
         raise UserError(
             "not_ready",
             f"figures shall be reported to {config.report_to}, but its package is not installed",
@@ -71,6 +71,8 @@ def training_arguments(
         bf16=precision == "bf16",
         fp16=precision == "fp16",
         use_cpu=device == "cpu",
+        # Its kernels stand in for norms, rotations and gates; a loss of one's own wants logits, which it does not make.
+        use_liger_kernel=device.startswith("cuda") and not config.loss and _is_installed("liger_kernel"),
         logging_strategy="steps",
         logging_steps=config.logging_steps,
         logging_first_step=True,
@@ -88,6 +90,10 @@ def training_arguments(
         disable_tqdm=True,
         report_to=config.report_to,
     )
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def set_seed(config: TrainConfig) -> None:

@@ -222,7 +222,7 @@ ACTIONS = (
     Action("open", "o", "Open chats, a dataset file or a folder", "Open", LLM, ("dataset",), _open),
     Action("demo", "D", "Run the demo: a small training on a sample chat", "Demo", LLM, ("dataset",), _demo),
     Action("preset", "p", "Choose a preset", "Preset", LLM, ("params",), _launch),
-    Action("models", "B", "Base models: choose one, fetch one from the hub", "Models", ("params",), (), _launch),
+    Action("models", "B", "Base models: choose one, fetch one from the hub", "Models", LLM, (), _launch),
     Action("edit", "enter", "Edit the parameter", "Edit", FORMS, FORMS),
     Action("reset", "backspace", "Back to the preset's value", "Reset", FORMS),
     Action("start", "s", "Start training", "Start", LLM, START_PANES, _start),

@@ -90,7 +90,9 @@ def check(
         return EXIT_OK if found["fits"] else EXIT_FAILED
     for title, text in preflight.facts(found):
         say(f"{title:<12} {text}".rstrip())
-    for text in [*preflight.advice(found), *found["warnings"]]:
+    for text in preflight.advice(found):
+        say(f"{'>' if found['fits'] else '!'} {text}")
+    for text in found["warnings"]:
         say(f"! {text}")
     return EXIT_OK if found["fits"] else EXIT_FAILED
 

@@ -11,31 +11,32 @@ from ftui.format import UNKNOWN, duration, number, size
 from ftui.widgets import curves
 
 FORMS = {"seconds": duration, "memory": size, "loss": number, "eval_loss": number}
-CURVE_WIDTH, CURVE_HEIGHT = 90, 9
-CELL = 22
+CURVE_HEIGHT = 9
+TITLE, NARROWEST, WIDEST = 22, 10, 22  # characters of a line's title, and of a run's column
 
 
-def draw(found: dict[str, Any]) -> Content:
-    """What `engines.running.history.compare` tells."""
+def draw(found: dict[str, Any], width: int) -> Content:
+    """What `engines.running.history.compare` tells, in lines of `width` characters."""
     names = [clean_line(name) for name in found["names"]]
-    lines = [_row("", names, "bold"), _row("state", found["states"])]
-    lines += [_row(name, map(_cell, values)) for name, values in found["parameters"].items()]
+    cell = max(NARROWEST, min(WIDEST, (width - TITLE) // max(1, len(names))))
+
+    def row(title: str, cells: Any, style: str = "") -> Content:
+        text = "".join(f"{clean_line(str(one))[: cell - 1]:<{cell}}" for one in cells)
+        return Content.assemble((f"{title[: TITLE - 1]:<{TITLE}}", "$foreground-muted"), (text, style))
+
+    lines = [row("", names, "bold"), row("state", found["states"])]
+    lines += [row(name, map(_cell, values)) for name, values in found["parameters"].items()]
     if not found["parameters"]:
         lines.append(Content.styled("the same parameters, data and versions", "$foreground-muted"))
     lines.append(Content(""))
     for name, values in found["figures"].items():
         form = FORMS.get(name, _cell)
-        lines.append(_row(name.replace("_", " "), [UNKNOWN if value is None else form(value) for value in values]))
+        lines.append(row(name.replace("_", " "), [UNKNOWN if value is None else form(value) for value in values]))
     for title in ("losses", "eval_losses"):
-        picture = curves.draw(list(zip(names, found[title], strict=True)), CURVE_WIDTH, CURVE_HEIGHT)
+        picture = curves.draw(list(zip(names, found[title], strict=True)), width, CURVE_HEIGHT)
         if picture.plain:
             lines += [Content(""), Content.styled(title.replace("_", " "), "bold"), picture]
     return Content("\n").join(lines)
-
-
-def _row(title: str, cells: Any, style: str = "") -> Content:
-    text = "".join(f"{clean_line(str(cell))[: CELL - 1]:<{CELL}}" for cell in cells)
-    return Content.assemble((f"{title[:21]:<22}", "$foreground-muted"), (text, style))
 
 
 def _cell(value: Any) -> str:

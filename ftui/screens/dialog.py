@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
 from textual import events, on
@@ -19,6 +20,8 @@ Result = TypeVar("Result")
 class Dialog(ModalScreen[Result]):
     """A box with a title. Escape closes it without an answer."""
 
+    WIDEST = 100  # characters, with the border; as in the style below
+
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close", show=False)]
     DEFAULT_CSS = """
     Dialog { align: center middle; background: $background 60%; }
@@ -28,12 +31,17 @@ class Dialog(ModalScreen[Result]):
     }
     """
 
+    @property
+    def room(self) -> int:
+        """Characters of a line in the box, beside border, padding and scrollbar."""
+        return min(self.WIDEST, self.app.size.width * 9 // 10) - 6
+
     def action_close(self) -> None:
         self.dismiss(None)
 
 
 class TextDialog(Dialog[None]):
-    """A text to read; j and k scroll it."""
+    """A text to read; j and k scroll it. text: or what draws it for lines of so many characters."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,enter,question_mark", "close", show=False),
@@ -41,7 +49,7 @@ class TextDialog(Dialog[None]):
         Binding("k", "scroll(-1)", show=False),
     ]
 
-    def __init__(self, title: str, text: Content):
+    def __init__(self, title: str, text: Content | Callable[[int], Content]):
         super().__init__()
         self.heading = title
         self.text = text
@@ -50,7 +58,11 @@ class TextDialog(Dialog[None]):
         with VerticalScroll(classes="box") as box:
             box.border_title = Content(self.heading)
             box.border_subtitle = Content("esc closes")
-            yield Static(self.text, markup=False)
+            yield Static("", markup=False)
+
+    def on_resize(self) -> None:
+        text = self.text if isinstance(self.text, Content) else self.text(self.room)
+        self.query_one(".box Static", Static).update(text)
 
     def on_mount(self) -> None:
         self.query_one(".box").focus()

@@ -157,6 +157,7 @@ class Jobs(RunJobs):
                 self.launch("Fetching", lambda: self.engine.download(name), self.started)
                 return
             self.screen.params.form.change("base_model", name)
+            self.screen.go_to("params")
 
         self.screen.app.push_screen(BaseModelsScreen(self.engine.models), answered)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -11,7 +12,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from ftui import preflight
-from ftui.clean import clean, clean_line
+from ftui.clean import clean_line
 from ftui.screens.dialog import Dialog
 from ftui.widgets.token_view import draw_rows
 
@@ -42,7 +43,10 @@ class PreflightScreen(Dialog[str]):
             box.border_title = Content("Before the training")
             words = [f"{key} {text}" for key, text in self.answers.items()]
             box.border_subtitle = Content(", ".join([*words, "esc closes"]))
-            yield Static(draw(self.found), markup=False)
+            yield Static("", markup=False)
+
+    def on_resize(self) -> None:
+        self.query_one(".box Static", Static).update(draw(self.found, self.room))
 
     def on_mount(self) -> None:
         self.query_one(".box").focus()
@@ -55,11 +59,28 @@ class PreflightScreen(Dialog[str]):
             self.dismiss(answer)
 
 
-def draw(found: dict[str, Any]) -> Content:
-    lines = [
-        Content.assemble((f"{title:<12} ", "$foreground-muted"), clean_line(text))
-        for title, text in preflight.facts(found)
-    ]
-    style = "$text-warning" if found["fits"] or found["fits_after_changes"] else "$text-error"
-    lines += [Content.styled(f"⚠ {clean(text)}", style) for text in [*preflight.advice(found), *found["warnings"]]]
+TITLE = 13  # characters
+
+
+def draw(found: dict[str, Any], width: int) -> Content:
+    """Title and figures of each line, in `width` characters; below them advice, warnings and three rows."""
+    lines = []
+    for title, text in preflight.facts(found):
+        first, *more = wrap(clean_line(text), width - TITLE, break_on_hyphens=False) or [""]
+        lines.append(Content.assemble((f"{title:<{TITLE}}", "$foreground-muted"), first))
+        lines += [Content(" " * TITLE + line) for line in more]
+    lines += _marked("→" if found["fits"] else "⚠", preflight.advice(found), _style(found), width)
+    lines += _marked("⚠", found["warnings"], "$text-warning", width)
     return Content("\n").join([*lines, Content(""), *draw_rows(found["mask"], 1)])
+
+
+def _style(found: dict[str, Any]) -> str:
+    """Of advice: a hint, a warning, or that it cannot be."""
+    if found["fits"]:
+        return "$text-primary"
+    return "$text-warning" if found["fits_after_changes"] else "$text-error"
+
+
+def _marked(mark: str, texts: list[str], style: str, width: int) -> list[Content]:
+    lines = ("\n  ".join(wrap(clean_line(text), width - 2, break_on_hyphens=False)) for text in texts)
+    return [Content.styled(f"{mark} {text}", style) for text in lines]

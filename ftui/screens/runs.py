@@ -133,7 +133,7 @@ class RunsScreen(Dialog[Run]):
         runs = [self.runs[name] for name in self.marked if name in self.runs]
 
         def show(found: dict[str, Any]) -> None:
-            self.app.push_screen(TextDialog("Trainings compared", draw(found)))
+            self.app.push_screen(TextDialog("Trainings compared", partial(draw, found)))
 
         self.ftui.in_background("compare", lambda: history.compare(runs), show)
 

@@ -25,8 +25,9 @@ from transformers import (
 
 from engines.contract.errors import UserError
 from finetune import base_model, fast
-from finetune.fast import dropout, linear, loss, packs, probe
+from finetune.fast import dropout, heap, linear, loss, packs, probe
 from finetune.fast.packs import Row
+from finetune.gauges import rss
 from finetune.rows import Dialog, Encoded, encode
 
 SIZES = {
@@ -298,6 +299,35 @@ def test_the_pace_settles_on_the_fastest_way(monkeypatch: pytest.MonkeyPatch) ->
             clock[0] += cost[pace.way.workers] * (5 if len(tried) <= 3 else 1)
     assert sorted(tried) == [1, 1, 1, 2, 2, 2, 4, 4, 4]
     assert pace.way == probe.Way(2, 2)
+
+
+def test_what_is_freed_goes_back_to_the_system() -> None:
+    def some() -> list[torch.Tensor]:
+        return [torch.ones(1 << 18) for _ in range(300)]
+
+    some()  # from now on malloc takes blocks of this size from its heap
+    watched = heap.Heap()
+    watched.size = 0
+    last = some()[-1]
+    before = rss()
+    watched.tidy()
+    assert rss() < before - (200 << 20) and float(last.sum()) == 1 << 18
+
+
+def test_the_heap_is_looked_at_before_each_layer_is_computed_and_computed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr(heap.Heap, "tidy", lambda _: looks.append(1))
+    model = LlamaForCausalLM(LlamaConfig(**SIZES)).train()
+    heap.tidy_between_layers(model)
+    ids = torch.arange(20)[None]
+    model(ids).logits.sum().backward()
+    assert not looks  # without checkpointing nothing is computed again, and nothing is done
+    model.activation_checkpointing_enable()
+    heap.tidy_between_layers(model)
+    model(ids).logits.sum().backward()
+    assert len(looks) == 2 * SIZES["num_hidden_layers"]
 
 
 def test_an_adapter_on_the_vocabulary_is_refused() -> None:

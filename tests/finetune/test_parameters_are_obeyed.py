@@ -13,6 +13,7 @@ import pytest
 from sample_rows import dialog_rows, write_dataset
 
 from engines.config import TrainConfig, build, load
+from engines.config.families import USUAL
 from engines.contract import fingerprints
 from engines.contract.errors import UserError
 from finetune import base_model, prepared, rows, saving
@@ -224,6 +225,18 @@ def test_reporting_to_a_service_needs_its_package(tiny_model: Path, data: Path, 
         pytest.skip("this environment has trackio")
     with pytest.raises(UserError, match="trackio, but its package is not installed"):
         Built({"report_to": "trackio"}, tiny_model, data, tmp_path)
+
+
+def test_liger_kernels_are_asked_for_on_a_gpu_that_has_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def asked(device: str, **values: Any) -> bool:
+        config = TrainConfig(**values)
+        arguments = prepared.training_arguments(config, USUAL, device, "fp32", tmp_path, has_eval=False)
+        return bool(arguments.use_liger_kernel)
+
+    monkeypatch.setattr(prepared, "_is_installed", lambda package: package == "liger_kernel")
+    assert asked("cuda") and not asked("cpu") and not asked("cuda", loss="mine:loss")
+    monkeypatch.setattr(prepared, "_is_installed", lambda package: False)
+    assert not asked("cuda")
 
 
 def test_the_best_checkpoint_is_taken_only_if_wanted(tiny_model: Path, data: Path, tmp_path: Path) -> None:

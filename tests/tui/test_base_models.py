@@ -26,7 +26,7 @@ async def test_a_model_is_chosen_from_those_that_are_here(engine: LLMEngine) -> 
     add_dataset(engine)
     a_model(engine, "my-model")
     async with opened(engine) as ui:
-        await ui.press("tab", "B")
+        await ui.press("B")
         await ui.until(lambda: ui.shows("my-model", "2 M", "BF16", "Qwen/Qwen2.5-7B-Instruct", "15.2 GB"))
         await ui.press("f")
         await ui.until(lambda: ui.shows("on this machine already"))
@@ -38,7 +38,7 @@ async def test_a_model_that_is_not_here_is_fetched_as_a_run(engine: LLMEngine, m
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody answers there
     add_dataset(engine)
     async with opened(engine) as ui:
-        await ui.press("tab", "B")
+        await ui.press("B")
         await ui.until(lambda: ui.shows(KNOWN[0].name))
         await ui.press("f")
         await ui.until(lambda: any(run.kind == "download" for run in engine.runs.list()))
