@@ -99,7 +99,7 @@ def main() -> None:
             after = figures.get("perplexity_merged", figures.get("perplexity_exported"))
             answers = f"{told['same_answers']} of {told['asked']}" if "asked" in told else ""
             print(
-                f"{kind:<12} {told['bytes'] / 1e6:>5.0f} MB {told.get('bits_per_weight', 0):>6.2f} "
+                f"{kind:<12} {told['bytes'] / 1e6:>5.0f} MB {told.get('bits_per_weight', ''):>6} "
                 f"{figures['max_logit_difference']:>8.4f} {figures['same_choice']:>6.1%} "
                 f"{figures['perplexity']:>8.3f} {after:>8.3f} {answers:>8} {seconds:>4.0f} s",
                 flush=True,
