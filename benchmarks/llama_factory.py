@@ -28,7 +28,7 @@ from benchmarks.one_training import (
     with_model,
 )
 from benchmarks.terminal import report
-from engines.config import TrainConfig
+from engines.config.train import TrainConfig
 
 LEAST_SPEED = 3.5
 # What its training needs; installed whole it brings a CUDA build of torch, torchvision and a web interface.

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from engines.config import TrainConfig
+from engines.config.train import TrainConfig
 from engines.contract import events
 from engines.llm import LLMEngine
 from engines.workspace import Workspace

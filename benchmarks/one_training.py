@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.terminal import TICKS
-from engines.config import TrainConfig, preset
+from engines.config.train import TrainConfig, preset
 
 ROWS_PER_STEP = 4
 DATASET = "sample_dataset.jsonl"

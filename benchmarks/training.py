@@ -25,7 +25,7 @@ from benchmarks.one_training import (
     with_model,
 )
 from benchmarks.terminal import report
-from engines.config import TrainConfig
+from engines.config.train import TrainConfig
 
 LEAST_SPEED = 3.0
 LEAST_SPEED_PER_CPU = 2.5

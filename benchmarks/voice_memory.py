@@ -15,7 +15,8 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.terminal import report
-from engines.config import VoiceConfig, build
+from engines.config.job import build
+from engines.config.voice import VoiceConfig
 from engines.voice import voice_memory
 from engines.voice.voice_memory import KNOWN, Layers
 from finetune.memory import Meter

@@ -117,7 +117,7 @@ def step_ratio(base: Path, folder: Path, steps: int) -> float:
     import torch
     from qwen_tts.core.models.modeling_qwen3_tts import mel_spectrogram
 
-    from engines.config import VoiceConfig
+    from engines.config.voice import VoiceConfig
     from tts import epochs, layout, qwen, sft_12hz, trainable, voice_data
 
     voices = {name: qwen.load(base, "cpu", "fp32", "sdpa") for name in ("official", "ours")}

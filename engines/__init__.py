@@ -13,9 +13,9 @@ from typing import Any
 _HOME_OF = {
     "LLMEngine": "engines.llm",
     "Workspace": "engines.workspace",
-    "TrainConfig": "engines.config",
-    "PrepareConfig": "engines.config",
-    "preset": "engines.config",
+    "TrainConfig": "engines.config.train",
+    "PrepareConfig": "engines.config.prepare",
+    "preset": "engines.config.train",
     "UserError": "engines.contract.errors",
     "LogFile": "engines.running.follow",
     "Progress": "engines.running.progress",

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from engines import preflight
-from engines.config import HUB_NAME, PrepareConfig, TrainConfig, build
+from engines.config.job import HUB_NAME, build
+from engines.config.prepare import PrepareConfig
+from engines.config.train import TrainConfig
 from engines.contract import estimate, fingerprints, statefiles
 from engines.contract.errors import UserError
 from engines.data.datasets import SUFFIX, Dataset, Datasets

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from engines.config import TrainConfig
 from engines.config.families import family_of, model_type_of
+from engines.config.train import TrainConfig
 from engines.contract import statefiles
 from engines.data.datasets import Dataset
 from engines.running import devices

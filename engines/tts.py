@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engines.config import Config, SampleConfig, TranscribeConfig, build
+from engines.config.job import Config, build
+from engines.config.samples import SampleConfig, TranscribeConfig
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.running import devices

@@ -10,8 +10,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from engines.config import EMBEDDED_FOLDER
 from engines.config.families import Family, family_of
+from engines.config.train import EMBEDDED_FOLDER
 from engines.contract.errors import UserError
 from finetune import chat_templates
 

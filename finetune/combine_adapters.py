@@ -14,7 +14,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from engines.config import CombineConfig, load
+from engines.config.combine import CombineConfig
+from engines.config.job import load
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 from msgspec import UNSET
 
-from engines.config import PrepareConfig
+from engines.config.prepare import PrepareConfig
 from finetune.conversation import Conversation
 from finetune.dialog_counts import DAY, DialogCounts
 from finetune.formats.dialog import Dialog, Turn

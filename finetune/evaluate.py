@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from engines.config import EvaluateConfig, load
+from engines.config.evaluate import EvaluateConfig
+from engines.config.job import load
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit

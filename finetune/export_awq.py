@@ -12,7 +12,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from engines.config import AwqConfig, load
+from engines.config.export import AwqConfig
+from engines.config.job import load
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit

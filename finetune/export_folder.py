@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engines.config import EMBEDDED_FOLDER, MergeConfig
+from engines.config.merge import MergeConfig
+from engines.config.train import EMBEDDED_FOLDER
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit

@@ -16,7 +16,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from engines.config import GgufConfig, load
+from engines.config.export import GgufConfig
+from engines.config.job import load
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit

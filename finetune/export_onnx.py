@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from engines.config import OnnxConfig, load
+from engines.config.export import OnnxConfig
+from engines.config.job import load
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit

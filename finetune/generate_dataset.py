@@ -20,7 +20,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engines.config import GenerateConfig, load
+from engines.config.generate import GenerateConfig
+from engines.config.job import load
 from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script

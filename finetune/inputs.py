@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from engines.config import HUB_NAME
+from engines.config.job import HUB_NAME
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit

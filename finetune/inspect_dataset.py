@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import IO, Any
 
-from engines.config import PrepareConfig
+from engines.config.prepare import PrepareConfig
 from engines.contract import statefiles
 from engines.contract.run_protocol import run_script
 from finetune import inputs

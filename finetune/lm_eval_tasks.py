@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
 
-from engines.config import EvaluateConfig
+from engines.config.evaluate import EvaluateConfig
 from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.run_protocol import stop_requested

@@ -19,8 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
-from engines.config import TrainConfig
 from engines.config.families import Family
+from engines.config.train import TrainConfig
 from finetune import base_model, fast, methods
 from finetune.fast.packs import divide
 from finetune.fast.probe import bf16_products_are_fast

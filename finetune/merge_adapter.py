@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engines.config import EMBEDDED_FOLDER, MergeConfig, load
+from engines.config.job import load
+from engines.config.merge import MergeConfig
+from engines.config.train import EMBEDDED_FOLDER
 from engines.contract import fingerprints, statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engines.config import TrainConfig
 from engines.config.families import Family
+from engines.config.train import TrainConfig
 from engines.contract.errors import UserError
 
 OPTIMIZERS = {

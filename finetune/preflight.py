@@ -15,8 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engines.config import TrainConfig, load
 from engines.config.families import family_of
+from engines.config.job import load
+from engines.config.train import TrainConfig
 from engines.contract.errors import UserError
 from engines.contract.estimate import check_steps, optimizer_steps
 from engines.contract.events import emit

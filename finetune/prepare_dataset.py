@@ -22,7 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engines.config import PrepareConfig, load
+from engines.config.job import load
+from engines.config.prepare import PrepareConfig
 from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script, write_result

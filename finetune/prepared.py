@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from engines.config import TrainConfig
 from engines.config.families import Family
+from engines.config.train import TrainConfig
 from engines.contract import fingerprints, statefiles
 from engines.contract.errors import UserError
 from engines.contract.estimate import check_steps, optimizer_steps

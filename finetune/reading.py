@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engines.config import PrepareConfig
+from engines.config.prepare import PrepareConfig
 from engines.contract.errors import UserError
 from engines.contract.events import emit
 from finetune.dialogs import GROUP_CHATS, DialogBuilder

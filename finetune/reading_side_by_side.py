@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from engines.config import PrepareConfig
+from engines.config.prepare import PrepareConfig
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from finetune.dialogs import DialogBuilder

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from zlib import crc32
 
-from engines.config import PrepareConfig
+from engines.config.prepare import PrepareConfig
 from finetune.filters import Filters
 from finetune.formats.dialog import Dialog
 from finetune.modes import rows_of

@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engines.config import TrainConfig, load
+from engines.config.job import load
+from engines.config.train import TrainConfig
 from engines.contract import checkpoints, fingerprints
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script, write_result

@@ -14,7 +14,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from engines.config import explain
+from engines.config.job import explain
 from engines.contract.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UserError
 from ftui.console import show_error
 

@@ -9,24 +9,18 @@ import os
 import re
 from pathlib import Path
 
-from engines.config import (
-    PRESETS,
-    AwqConfig,
-    CombineConfig,
-    EvaluateConfig,
-    GenerateConfig,
-    GgufConfig,
-    JobConfig,
-    MergeConfig,
-    OnnxConfig,
-    PrepareConfig,
-    SampleConfig,
-    ServeConfig,
-    SweepConfig,
-    TrainConfig,
-    TranscribeConfig,
-    VoiceConfig,
-)
+from engines.config.combine import CombineConfig
+from engines.config.evaluate import EvaluateConfig
+from engines.config.export import AwqConfig, GgufConfig, OnnxConfig
+from engines.config.generate import GenerateConfig
+from engines.config.job import JobConfig
+from engines.config.merge import MergeConfig
+from engines.config.prepare import PrepareConfig
+from engines.config.samples import SampleConfig, TranscribeConfig
+from engines.config.serve import ServeConfig
+from engines.config.sweep import SweepConfig
+from engines.config.train import PRESETS, TrainConfig
+from engines.config.voice import VoiceConfig
 from engines.contract.errors import EXIT_CODES
 
 ROOT = Path(__file__).resolve().parent.parent

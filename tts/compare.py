@@ -15,7 +15,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from engines.config import VoiceConfig, load
+from engines.config.job import load
+from engines.config.voice import VoiceConfig
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engines.config import VoiceConfig
+from engines.config.voice import VoiceConfig
 from engines.contract import checkpoints, statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit

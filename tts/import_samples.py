@@ -24,7 +24,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from engines.config import SampleConfig, load
+from engines.config.job import load
+from engines.config.samples import SampleConfig
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engines.config import SampleConfig
+from engines.config.samples import SampleConfig
 from engines.contract.errors import UserError
 from engines.contract.run_protocol import stop_requested
 from engines.voice.sample_registry import Entry

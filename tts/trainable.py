@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any
 
-from engines.config import VoiceConfig
+from engines.config.voice import VoiceConfig
 from engines.contract.errors import UserError
 
 # The linear layers of the talker and of the code predictor inside it; their names end a parameter's module path.

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.config import TranscribeConfig, load
+from engines.config.job import load
+from engines.config.samples import TranscribeConfig
 from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script, stop_requested, write_result

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import soxr
 
-from engines.config import TranscribeConfig, load
+from engines.config.job import load
+from engines.config.samples import TranscribeConfig
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engines.contract.errors import UserError
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")  # of a model or a dataset
 
 
 class JobConfig(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from engines.config import TrainConfig
+from engines.config.train import TrainConfig
 from engines.contract.errors import UserError
 
 FEW_STEPS = 10

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.config import GenerateConfig
+from engines.config.generate import GenerateConfig
 from engines.contract.errors import UserError
 from engines.data.datasets import SUFFIX
 from engines.running.runs import Run

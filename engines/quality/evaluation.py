@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engines.config import EvaluateConfig, TrainConfig
+from engines.config.evaluate import EvaluateConfig
+from engines.config.train import TrainConfig
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.data.datasets import Dataset

@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from engines.config import TrainConfig, build
+from engines.config.job import build
+from engines.config.train import TrainConfig
 from engines.contract import checkpoints
 from engines.contract.errors import UserError
 from engines.running.follow import LogFile

@@ -16,7 +16,7 @@ import shutil
 import time
 from pathlib import Path
 
-from engines.config import TrainConfig
+from engines.config.train import TrainConfig
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit, number

@@ -24,7 +24,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
-from engines.config import JobConfig, SweepConfig, TrainConfig, build, preset
+from engines.config.job import JobConfig, build
+from engines.config.sweep import SweepConfig
+from engines.config.train import TrainConfig, preset
 from engines.contract import estimate
 from engines.contract.errors import UserError
 

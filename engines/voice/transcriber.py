@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engines.config import TranscribeConfig
+from engines.config.samples import TranscribeConfig
 from engines.running import devices
 from engines.tts import TTSEngine
 from engines.workspace import Workspace

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.config import TINY_VOICE_MODEL, SampleConfig, TranscribeConfig, VoiceConfig
+from engines.config.samples import SampleConfig, TranscribeConfig
+from engines.config.voice import TINY_VOICE_MODEL, VoiceConfig
 from engines.running.runs import Run
 from engines.tts import TTSEngine
 from engines.workspace import Workspace

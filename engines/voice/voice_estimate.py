@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.config import VoiceConfig
-from engines.config.voice import SAFE_LEARNING_RATE
+from engines.config.voice import SAFE_LEARNING_RATE, VoiceConfig
 from engines.weights import tensor_files
 
 FEW_STEPS = 20

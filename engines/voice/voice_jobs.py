@@ -10,8 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engines.config import TINY_VOICE_MODEL, VoiceConfig
-from engines.config.voice import TINY_FOLDER
+from engines.config.voice import TINY_FOLDER, TINY_VOICE_MODEL, VoiceConfig
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.running import devices

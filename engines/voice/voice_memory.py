@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.config import VoiceConfig
+from engines.config.voice import VoiceConfig
 from engines.contract import statefiles
 
 FRAMES_PER_SECOND = 12.5

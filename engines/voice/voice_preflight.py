@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engines.config import VoiceConfig
+from engines.config.voice import VoiceConfig
 from engines.contract.errors import UserError
 from engines.running import devices
 from engines.voice import voice_estimate, voice_memory

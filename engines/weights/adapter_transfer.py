@@ -15,7 +15,8 @@ import zlib
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from engines.config import EMBEDDED_FOLDER, HUB_NAME
+from engines.config.job import HUB_NAME
+from engines.config.train import EMBEDDED_FOLDER
 from engines.contract import fingerprints, statefiles
 from engines.contract.errors import UserError
 from engines.contract.fingerprints import ADAPTER_FILES

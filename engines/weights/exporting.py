@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.config import AwqConfig, GgufConfig, JobConfig, OnnxConfig
+from engines.config.export import AwqConfig, GgufConfig, OnnxConfig
+from engines.config.job import JobConfig
 from engines.contract.errors import UserError
 from engines.data.datasets import Dataset
 from engines.running.runs import Run

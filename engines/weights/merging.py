@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.config import EMBEDDED_FOLDER, CombineConfig, MergeConfig
+from engines.config.combine import CombineConfig
+from engines.config.merge import MergeConfig
+from engines.config.train import EMBEDDED_FOLDER
 from engines.contract import fingerprints, statefiles
 from engines.contract.errors import UserError
 from engines.running.runs import Run

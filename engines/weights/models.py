@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.config import DEFAULT_GPU_MODEL, EMBEDDED_FOLDER, EMBEDDED_MODEL
 from engines.config.families import model_type_of
+from engines.config.train import DEFAULT_GPU_MODEL, EMBEDDED_FOLDER, EMBEDDED_MODEL
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.weights import tensor_files

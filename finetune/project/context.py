@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from engines.config import GenerateConfig
+from engines.config.generate import GenerateConfig
 from finetune.project.files import ProjectFiles
 from finetune.project.pair import Pair
 from finetune.project.questions import Questions

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from engines.config import GenerateConfig
+from engines.config.generate import GenerateConfig
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from finetune.plain_text import harmless

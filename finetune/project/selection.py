@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from engines.config import GenerateConfig
+from engines.config.generate import GenerateConfig
 from finetune.plain_text import harmless
 from finetune.project.pair import ASSISTANT, USER, Pair
 from finetune.project.questions import number_for

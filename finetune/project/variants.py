@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from engines.config import GenerateConfig
+from engines.config.generate import GenerateConfig
 from finetune.project.endpoint import BudgetSpent, Endpoint, Messages, NoAnswer
 from finetune.project.pair import ASSISTANT, USER, Pair
 from finetune.project.questions import Questions

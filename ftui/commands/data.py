@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from engines.config import PrepareConfig, TrainConfig, preset
+from engines.config.prepare import PrepareConfig
+from engines.config.train import TrainConfig, preset
 from engines.data import dataset_files
 from ftui import format
 from ftui.commands.llm import ConfigFile, chosen_dataset, merged, report_dataset

@@ -8,7 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engines.config import EMBEDDED_MODEL, EvaluateConfig, PrepareConfig, ServeConfig, preset
+from engines.config.evaluate import EvaluateConfig
+from engines.config.prepare import PrepareConfig
+from engines.config.serve import ServeConfig
+from engines.config.train import EMBEDDED_MODEL, preset
 from engines.contract.errors import UserError
 from engines.llm import SAMPLE, LLMEngine
 from engines.quality import evaluation

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from engines.config import AwqConfig, GgufConfig, OnnxConfig
+from engines.config.export import AwqConfig, GgufConfig, OnnxConfig
 from engines.running.runs import Run
 from engines.weights.exporting import export_awq, export_gguf, export_onnx
 from ftui import export_lines

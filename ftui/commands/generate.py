@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from engines.config import GenerateConfig, build
+from engines.config.generate import GenerateConfig
+from engines.config.job import build
 from engines.data.generate import generate as start
 from ftui import format
 from ftui.commands.llm import ConfigFile, merged

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from engines.config import TrainConfig
+from engines.config.train import TrainConfig
 from engines.contract.errors import EXIT_OK
 from engines.running import history
 from engines.running.runs import Run

@@ -8,7 +8,9 @@ from typing import Annotated, Any, TypeVar
 
 from cyclopts import App, Parameter
 
-from engines.config import EvaluateConfig, JobConfig, PrepareConfig, build
+from engines.config.evaluate import EvaluateConfig
+from engines.config.job import JobConfig, build
+from engines.config.prepare import PrepareConfig
 from engines.contract.errors import EXIT_FAILED, EXIT_OK, UserError
 from engines.llm import LLMEngine
 from engines.quality import evaluation

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from engines.config import CombineConfig, MergeConfig
+from engines.config.combine import CombineConfig
+from engines.config.merge import MergeConfig
 from engines.weights.merging import combine as start_combine
 from engines.weights.merging import merge as start_merge
 from ftui import export_lines, format

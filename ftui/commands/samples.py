@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from engines.config import SampleConfig
+from engines.config.samples import SampleConfig
 from engines.voice.playback import Player
 from engines.voice.samples import RECOMMENDED_SECONDS, Sample, Totals
 from engines.voice.transcript_files import read as read_texts

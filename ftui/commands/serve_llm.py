@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from engines.config import ServeConfig
+from engines.config.serve import ServeConfig
 from engines.contract.errors import EXIT_NOT_READY
 from engines.llm import LLMEngine
 from engines.running.runs import Run

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from engines.config import SweepConfig
+from engines.config.sweep import SweepConfig
 from engines.llm import LLMEngine
 from engines.running.runs import Run
 from engines.tuning import sweep_space

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from engines.config import TrainConfig, preset
+from engines.config.train import TrainConfig, preset
 from engines.contract.errors import EXIT_FAILED, EXIT_OK
 from engines.llm import LLMEngine
 from ftui import format, preflight

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from engines.config import TranscribeConfig
+from engines.config.samples import TranscribeConfig
 from ftui import format
 from ftui.commands.llm import ConfigFile, merged
 from ftui.console import Common, finish, follow, note, say, say_json

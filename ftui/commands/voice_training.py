@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from engines.config import VoiceConfig
+from engines.config.voice import VoiceConfig
 from engines.contract.errors import EXIT_FAILED, EXIT_OK
 from engines.running.runs import Run
 from engines.tts import TTSEngine

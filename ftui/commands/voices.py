@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from engines.config import VoiceConfig
+from engines.config.voice import VoiceConfig
 from engines.contract.errors import EXIT_STOPPED, UserError
 from engines.voice.playback import can_be_heard, fetch_command
 from engines.voice.voice_files import Voice

@@ -206,7 +206,7 @@ class AdapterJobs:
         self.screen.app.push_screen(question, self._server_answered)
 
     def _server_answered(self, answer: str | None) -> None:
-        from engines.config import ServeConfig
+        from engines.config.serve import ServeConfig
 
         engine, ftui = self.jobs.engine, self.jobs.ftui
         if answer == "start":

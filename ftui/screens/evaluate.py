@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engines.config import EvaluateConfig
+from engines.config.evaluate import EvaluateConfig
 from ftui import command_line
 from ftui.screens.form import FormScreen
 from ftui.widgets.config_form import ConfigForm

@@ -14,7 +14,7 @@ from ftui.clean import clean, clean_line
 from ftui.screens.dialog import Question, TextDialog
 
 if TYPE_CHECKING:
-    from engines.config import JobConfig
+    from engines.config.job import JobConfig
     from engines.running.runs import Run
     from ftui.screens.llm import LLMScreen
     from ftui.screens.llm_jobs import Jobs
@@ -51,7 +51,7 @@ class ExportJobs:
             {"gguf": self._gguf, "awq": self._awq, "onnx": self._onnx}[to](adapter)
 
     def _merge(self, adapter: Adapter) -> None:
-        from engines.config import MergeConfig
+        from engines.config.merge import MergeConfig
         from engines.weights.merging import merge
 
         command = partial(command_line.merge, self.jobs.ftui.workspace.home, adapter.name)
@@ -59,7 +59,7 @@ class ExportJobs:
         self._form(heading, MergeConfig(), command, lambda config: merge(self.jobs.engine, adapter, config))
 
     def _gguf(self, adapter: Adapter) -> None:
-        from engines.config import GgufConfig
+        from engines.config.export import GgufConfig
         from engines.weights.exporting import export_gguf
 
         command = partial(command_line.export, self.jobs.ftui.workspace.home, "gguf", [adapter.name])
@@ -67,7 +67,7 @@ class ExportJobs:
         self._form(f"Export {adapter.name} as GGUF", GgufConfig(), command, work)
 
     def _awq(self, adapter: Adapter) -> None:
-        from engines.config import AwqConfig
+        from engines.config.export import AwqConfig
         from engines.weights.exporting import export_awq
 
         has_own = bool(adapter.dataset_path) and Path(adapter.dataset_path).is_file()
@@ -79,7 +79,7 @@ class ExportJobs:
         self._form(heading, AwqConfig(), command, work)
 
     def _onnx(self, adapter: Adapter) -> None:
-        from engines.config import OnnxConfig
+        from engines.config.export import OnnxConfig
         from engines.weights.exporting import export_onnx
         from ftui.screens.with_adapters import WithAdaptersScreen
 
@@ -97,7 +97,7 @@ class ExportJobs:
         self._push(screen, "Exporting", work)
 
     def _combine(self, adapter: Adapter) -> None:
-        from engines.config import CombineConfig
+        from engines.config.combine import CombineConfig
         from engines.weights.merging import combine
         from ftui.screens.with_adapters import WithAdaptersScreen
 

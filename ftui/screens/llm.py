@@ -89,7 +89,7 @@ class LLMScreen(PanesPlace):
             self._watch_disk(engine)
 
     def _mount_params(self, last: object) -> None:
-        from engines.config import TrainConfig
+        from engines.config.train import TrainConfig
         from ftui.widgets.params_panel import ParamsPanel
 
         self.mount_form(ParamsPanel(last if isinstance(last, TrainConfig) else None, id="params"))

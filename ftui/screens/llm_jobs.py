@@ -16,7 +16,8 @@ from ftui.screens.dialog import TextDialog
 from ftui.screens.run_jobs import RunJobs
 
 if TYPE_CHECKING:
-    from engines.config import GenerateConfig, JobConfig
+    from engines.config.generate import GenerateConfig
+    from engines.config.job import JobConfig
     from engines.llm import LLMEngine
     from ftui.screens.llm import LLMScreen
 
@@ -50,7 +51,8 @@ class Jobs(RunJobs):
         self.screen.app.push_screen(OpenFileScreen(Path.cwd()), self._file_chosen)
 
     def _file_chosen(self, path: Path | None) -> None:
-        from engines.config import GenerateConfig, PrepareConfig
+        from engines.config.generate import GenerateConfig
+        from engines.config.prepare import PrepareConfig
 
         if path is None:
             return
@@ -72,7 +74,7 @@ class Jobs(RunJobs):
         self.screen.app.push_screen(screen, self._prepare)
 
     def _prepare(self, wish: tuple[Path, str, JobConfig] | None) -> None:
-        from engines.config import PrepareConfig
+        from engines.config.prepare import PrepareConfig
         from engines.data.generate import generate
 
         if wish is None:
@@ -108,7 +110,7 @@ class Jobs(RunJobs):
         if DEMO_DATASET in self.screen.dataset_panel.datasets:
             self._start_demo()
             return
-        from engines.config import PrepareConfig
+        from engines.config.prepare import PrepareConfig
         from engines.llm import SAMPLE
 
         self._demo = True
@@ -119,7 +121,7 @@ class Jobs(RunJobs):
         )
 
     def _start_demo(self) -> None:
-        from engines.config import preset
+        from engines.config.train import preset
 
         if self.screen.params is not None:
             self.screen.params.use_preset("demo")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from engines.config import JobConfig
+from engines.config.job import JobConfig
 from ftui.screens.form import FormScreen
 from ftui.widgets.config_form import ConfigForm
 

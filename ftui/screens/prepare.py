@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engines.config import JobConfig, PrepareConfig
+from engines.config.job import JobConfig
+from engines.config.prepare import PrepareConfig
 from engines.contract.errors import UserError
 from engines.workspace import check_name
 from ftui import command_line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engines.config import SweepConfig
+from engines.config.sweep import SweepConfig
 from engines.contract.errors import UserError
 from engines.tuning import sweep_space
 from engines.tuning.sweep_space import Plan

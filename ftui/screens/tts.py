@@ -21,7 +21,7 @@ from ftui.widgets.sample_panel import SamplePanel
 from ftui.widgets.voice_panel import VoicePanel
 
 if TYPE_CHECKING:
-    from engines.config import VoiceConfig
+    from engines.config.voice import VoiceConfig
     from engines.llm import LLMEngine
     from engines.tts import TTSEngine
     from engines.voice.voice_files import Voice
@@ -71,7 +71,7 @@ class TTSScreen(PanesPlace):
 
     def _begin(self, engine: LLMEngine | None) -> None:
         if engine is not None and self.params is None:
-            from engines.config import VoiceConfig
+            from engines.config.voice import VoiceConfig
 
             self.ftui.in_background("last", lambda: self.ftui.tts.last_config(VoiceConfig), self._mount_params)
             self.scan()

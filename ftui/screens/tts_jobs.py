@@ -17,7 +17,9 @@ from ftui.screens.dialog import TextDialog
 from ftui.screens.run_jobs import RunJobs
 
 if TYPE_CHECKING:
-    from engines.config import JobConfig, SampleConfig, TranscribeConfig, VoiceConfig
+    from engines.config.job import JobConfig
+    from engines.config.samples import SampleConfig, TranscribeConfig
+    from engines.config.voice import VoiceConfig
     from engines.tts import TTSEngine
     from engines.voice.voice_demo import Step
     from ftui.screens.tts import TTSScreen
@@ -85,7 +87,7 @@ class TTSJobs(RunJobs):
         self.screen.app.push_screen(OpenFileScreen(Path.cwd(), heading), self._recordings_chosen)
 
     def _recordings_chosen(self, path: Path | None) -> None:
-        from engines.config import SampleConfig
+        from engines.config.samples import SampleConfig
         from ftui.screens.parameters import ParametersScreen
 
         if path is None:
@@ -101,7 +103,7 @@ class TTSJobs(RunJobs):
         self.screen.app.push_screen(ParametersScreen(f"Add {chosen.name}", SampleConfig(), command), answered)
 
     def do_transcribe(self) -> None:
-        from engines.config import TranscribeConfig
+        from engines.config.samples import TranscribeConfig
 
         self.ftui.in_background("last", partial(self.tts.last_config, TranscribeConfig), self._ask_how)
 

@@ -8,7 +8,7 @@ from ftui.clean import clean
 from ftui.screens.dialog import TextDialog
 
 if TYPE_CHECKING:
-    from engines.config import EvaluateConfig
+    from engines.config.evaluate import EvaluateConfig
     from engines.quality.figures import Report
     from engines.running.runs import Run
     from ftui.screens.llm_jobs import Jobs

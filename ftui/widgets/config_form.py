@@ -20,7 +20,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Label, Select, Switch
 
-from engines.config import JobConfig, explain
+from engines.config.job import JobConfig, explain
 from ftui.clean import clean_line
 from ftui.command_line import exact
 from ftui.typing_keys import EndsWithEnter

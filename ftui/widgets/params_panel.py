@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual import on
 from textual.widgets import Select
 
-from engines.config import PRESETS, TrainConfig, preset
+from engines.config.train import PRESETS, TrainConfig, preset
 from ftui.widgets.config_form import ConfigForm, FieldRow, FieldSpec
 from ftui.widgets.form_panel import FormPanel
 

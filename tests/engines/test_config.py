@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from engines.config import (
-    PRESETS,
-    PrepareConfig,
-    SampleConfig,
-    TrainConfig,
-    TranscribeConfig,
-    VoiceConfig,
-    build,
-    preset,
-)
+from engines.config.job import build
+from engines.config.prepare import PrepareConfig
+from engines.config.samples import SampleConfig, TranscribeConfig
+from engines.config.train import PRESETS, TrainConfig, preset
+from engines.config.voice import VoiceConfig
 from engines.contract.errors import UserError
 from engines.contract.estimate import check_steps, optimizer_steps
 

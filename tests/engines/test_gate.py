@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from engines.config import EvaluateConfig, build
+from engines.config.evaluate import EvaluateConfig
+from engines.config.job import build
 from engines.contract.errors import UserError
 from engines.quality import gate
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from engines.config import SweepConfig, TrainConfig, build, preset
+from engines.config.job import build
+from engines.config.sweep import SweepConfig
+from engines.config.train import TrainConfig, preset
 from engines.contract.errors import UserError
 from engines.tuning import sweep_space, sweeps
 from engines.tuning.sweep_space import Choice, Plan, Span, make_plan, plan_of

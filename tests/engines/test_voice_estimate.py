@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engines.config import VoiceConfig, build
+from engines.config.job import build
+from engines.config.voice import VoiceConfig
 from engines.contract.errors import UserError
 from engines.voice.voice_estimate import GIB, cost, speech_warnings, steps_per_epoch
 from engines.voice.voice_files import read_voice

@@ -10,7 +10,7 @@ import pytest
 from telegram_exports import OWNER, PEER, START
 from telegram_exports import message as export_message
 
-from engines.config import PrepareConfig
+from engines.config.prepare import PrepareConfig
 from finetune import dialogs
 from finetune.dialogs import DialogBuilder
 from finetune.formats.dialog import Dialog, Turn

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
-from engines.config import EvaluateConfig, build
+from engines.config.evaluate import EvaluateConfig
+from engines.config.job import build
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.llm import LLMEngine

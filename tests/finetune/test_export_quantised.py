@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sample_adapters import strong_adapter, write_adapter
 
-from engines.config import AwqConfig, OnnxConfig
+from engines.config.export import AwqConfig, OnnxConfig
 from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.weights.adapter_transfer import import_adapter

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from engines.config import TrainConfig
 from engines.config.families import FAMILIES, USUAL, family_of
+from engines.config.train import TrainConfig
 from finetune import chat_templates, methods, rows
 
 SMALL = {

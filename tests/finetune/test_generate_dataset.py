@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from engines.config import GenerateConfig
+from engines.config.generate import GenerateConfig
 from finetune.rows import read_dialogs, split
 
 ROOT = Path(__file__).parents[2]

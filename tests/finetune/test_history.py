@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from engines.config import TrainConfig, build
+from engines.config.job import build
+from engines.config.train import TrainConfig
 from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.running import history

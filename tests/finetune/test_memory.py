@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from engines.config import TrainConfig
 from engines.config.families import USUAL
+from engines.config.train import TrainConfig
 from finetune import memory
 
 LLAMA_8B = {

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sample_adapters import strong_adapter
 
-from engines.config import MergeConfig
+from engines.config.merge import MergeConfig
 from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.weights import merging

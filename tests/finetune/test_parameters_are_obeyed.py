@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
-from engines.config import TrainConfig, build, load
 from engines.config.families import USUAL
+from engines.config.job import build, load
+from engines.config.train import TrainConfig
 from engines.contract import fingerprints
 from engines.contract.errors import UserError
 from finetune import base_model, prepared, rows, saving

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_prepare_dataset import refused, run
 
-from engines.config import PrepareConfig
+from engines.config.prepare import PrepareConfig
 from finetune.formats.dialog import Dialog, Turn
 from finetune.modes import rows_of
 from finetune.prepare_dataset import prepare

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from engines.config import GenerateConfig
+from engines.config.generate import GenerateConfig
 from engines.contract.errors import UserError
 from finetune.project.endpoint import BudgetSpent, Endpoint, NoAnswer
 from finetune.project.loose_json import repaired

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engines.config import GenerateConfig
+from engines.config.generate import GenerateConfig
 from engines.contract.errors import UserError
 from finetune.project import SOURCES, code, docs, escalation, faq, sales
 from finetune.project.context import Context, Source

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engines.config import PrepareConfig
+from engines.config.prepare import PrepareConfig
 from finetune.dialogs import DialogBuilder
 from finetune.formats import ROW_FORMATS, records
 from finetune.formats.dialog import Dialog

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
-from engines.config import PrepareConfig
+from engines.config.prepare import PrepareConfig
 from engines.contract import fingerprints
 from engines.contract.errors import UserError
 from finetune import rows

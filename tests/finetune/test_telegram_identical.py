@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from telegram_exports import LAYOUTS, OWNER, PEER, account, chat, message, service, write
 
-from engines.config import PrepareConfig
+from engines.config.prepare import PrepareConfig
 from engines.contract.errors import UserError
 from finetune import reading, reading_side_by_side
 from finetune.formats.telegram import Export

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
-from engines.config import TrainConfig, build
+from engines.config.job import build
+from engines.config.train import TrainConfig
 from engines.contract import checkpoints
 from engines.llm import LLMEngine
 from engines.running.follow import LogFile

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
-from engines.config import TrainConfig, build
+from engines.config.job import build
+from engines.config.train import TrainConfig
 from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.running.follow import LogFile

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
-from engines.config import EvaluateConfig, TrainConfig, build, preset
+from engines.config.evaluate import EvaluateConfig
+from engines.config.job import build
+from engines.config.train import TrainConfig, preset
 from engines.contract import checkpoints, statefiles
 from engines.contract.errors import UserError
 from engines.llm import LLMEngine

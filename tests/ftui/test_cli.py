@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
-from engines.config import TrainConfig
+from engines.config.train import TrainConfig
 from engines.llm import SAMPLE, LLMEngine
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engines.config import GenerateConfig
+from engines.config.generate import GenerateConfig
 from engines.data.generate import generate
 from engines.llm import LLMEngine
 

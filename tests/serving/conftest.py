@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sample_adapters import strong_adapter
 
-from engines.config import ServeConfig
+from engines.config.serve import ServeConfig
 from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.weights.adapter_transfer import import_adapter

@@ -14,7 +14,7 @@ import pytest
 from sample_adapters import strong_adapter
 from storm import QUESTIONS, TOKENS, Storm, expected, quiet_answers
 
-from engines.config import ServeConfig
+from engines.config.serve import ServeConfig
 from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.servers.server_clients import LightClient, Refused, check_url

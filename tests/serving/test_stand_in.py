@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sample_adapters import write_base, write_tensors
 
-from engines.config import ServeConfig
+from engines.config.serve import ServeConfig
 from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.servers import server_start, stand_in

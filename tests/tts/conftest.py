@@ -58,12 +58,13 @@ def voice_dataset(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def build(tiny_base: Path, voice_dataset: Path, tmp_path: Path, one_core: None) -> Any:
     """Build a training as the script does; parameters by name, no preview sentences unless given."""
-    from engines import config as configs
+    from engines.config import job
+    from engines.config.voice import VoiceConfig
     from tts import sft_12hz
 
     def make(base: Path = tiny_base, dataset: Path = voice_dataset, **values: Any) -> Any:
         start = {"preview_sentences": [], "device": "cpu", "precision": "fp32", "gradient_checkpointing": False}
-        config = configs.build(configs.VoiceConfig, {**start, **values})
+        config = job.build(VoiceConfig, {**start, **values})
         number = len(list(tmp_path.iterdir()))
         arguments = argparse.Namespace(
             dataset=dataset, model=str(base), checkpoints=tmp_path / f"points-{number}",

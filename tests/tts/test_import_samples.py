@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from engines.config import SampleConfig
+from engines.config.samples import SampleConfig
 from engines.contract.errors import UserError
 from engines.running.follow import LogFile
 from engines.running.runs import Run

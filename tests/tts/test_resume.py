@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from tts_support.dataset import prepare_dataset
 
-from engines.config import VoiceConfig, build
+from engines.config.job import build
+from engines.config.voice import VoiceConfig
 from engines.contract import checkpoints
 from engines.contract.errors import UserError
 from tts import epochs, sft_12hz, training_state

@@ -10,8 +10,8 @@ import pytest
 import torch
 from tts_support.dataset import prepare_dataset
 
-from engines.config import VoiceConfig
-from engines.config import build as build_config
+from engines.config.job import build as build_config
+from engines.config.voice import VoiceConfig
 from engines.contract.errors import UserError
 from tts import qwen, sft_12hz, trainable, voice_data
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soxr
 
-from engines.config import TranscribeConfig
+from engines.config.samples import TranscribeConfig
 from engines.contract.errors import UserError
 from engines.tts import TTSEngine
 from engines.workspace import Workspace

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import soxr
 
-from engines.config import PrepareConfig
+from engines.config.prepare import PrepareConfig
 from engines.llm import LLMEngine
 from engines.tts import TTSEngine
 from engines.workspace import Workspace

@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 import soundfile
 
-from engines.config import SampleConfig, VoiceConfig, build
+from engines.config.job import build
+from engines.config.samples import SampleConfig
+from engines.config.voice import VoiceConfig
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.running.follow import LogFile

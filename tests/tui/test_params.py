@@ -7,7 +7,7 @@ from pathlib import Path
 from textual import events
 from textual.widgets import Select
 
-from engines.config import PRESETS, TrainConfig, preset
+from engines.config.train import PRESETS, TrainConfig, preset
 from engines.contract import statefiles
 from engines.llm import LLMEngine
 from ftui.screens.llm import LLMScreen

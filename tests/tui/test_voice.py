@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engines.config import VoiceConfig
+from engines.config.voice import VoiceConfig
 from engines.llm import LLMEngine
 from engines.tts import TTSEngine
 from engines.voice.playback import fetch_command
