@@ -67,6 +67,10 @@ def sweep(home: Path, space: Path, dataset: str, name: str, values: dict[str, An
     return _join(["ftui", "llm", "sweep", str(space), "--dataset", dataset, "--name", name, *flags(values)], home)
 
 
+def serve(home: Path, values: dict[str, Any]) -> str:
+    return _join(["ftui", "serve-llm", "start", *flags(values)], home)
+
+
 def tts(home: Path, words: list[str], values: dict[str, Any]) -> str:
     """`ftui tts …` with parameters as flags."""
     return _join(["ftui", "tts", *words, *flags(values)], home)

@@ -29,6 +29,25 @@ async def test_activating_shows_what_each_server_did(served: LLMEngine) -> None:
         assert served.serving.state(server).active is None
 
 
+async def test_a_server_is_started_and_stopped(served: LLMEngine) -> None:
+    before = {server.name for server in served.serving.servers()}
+    async with opened(served, (100, 40)) as ui:
+        await ui.press("V")
+        await ui.until(lambda: ui.shows("Start one"))
+        await ui.press("s")
+        await ui.until(lambda: ui.shows("Start a model server", "ftui serve-llm start", "one request at a time"))
+        await ui.press("s")
+        await ui.until(
+            lambda: len(served.serving.servers()) > len(before) and ui.shows("answers at http://127.0.0.1"), 90
+        )
+        (name,) = {server.name for server in served.serving.servers()} - before
+        await ui.press("V")
+        await ui.until(lambda: ui.shows(f"Stop {name}"))
+        number = [server.name for server in served.serving.servers()].index(name) + 1
+        await ui.press(str(number))
+        await ui.until(lambda: name not in {server.name for server in served.serving.servers()}, 30)
+
+
 async def test_chat_side_by_side_and_keep_the_good_answer(served: LLMEngine) -> None:
     async with opened(served) as ui:
         await ui.go_to("adapters")
