@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import time
@@ -60,6 +61,7 @@ class RowFile(RowBuffer):
     def __init__(self, path: Path):
         self.path = path
         self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        atexit.register(_remove, self.temporary, os.getpid())  # a signal may come before the `with` has begun
         super().__init__(os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, statefiles.PRIVATE_FILE))
         self.sha256 = hashlib.sha256()
 
@@ -91,6 +93,11 @@ class RowFile(RowBuffer):
     ) -> None:
         os.close(self.fd)
         self.temporary.unlink(missing_ok=True)
+
+
+def _remove(temporary: Path, owner: int) -> None:
+    if os.getpid() == owner:  # and not one of its helpers
+        temporary.unlink(missing_ok=True)
 
 
 class Progress:
