@@ -40,6 +40,11 @@ def kill_a_face(place: Place, after: float) -> None:
     face.wait()
 
 
+def own_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored
+
+
 def close_a_terminal(place: Place, after: float) -> None:
     master, slave = pty.openpty()
     face = subprocess.Popen(
@@ -48,7 +53,7 @@ def close_a_terminal(place: Place, after: float) -> None:
         stdout=slave,
         stderr=slave,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=own_terminal,
     )
     os.close(slave)
     assert os.read(master, 100).startswith(b"ready")
