@@ -32,19 +32,22 @@ class Conversation:
 
     def close_turn(self, joined: bool) -> None:
         """What is being said becomes one turn, or a turn of each of its messages."""
-        parts, turns = self.parts, self.turns
-        if self.is_answer:
-            role = "assistant"
-        else:
+        parts, turns, count = self.parts, self.turns, len(self.parts)
+        role = "assistant"
+        if not self.is_answer:
             role = "user"
             self.last_question = (len(turns), self.messages)
-        if not joined:
-            turns += [Turn(role, text) for text in parts]
+        if count == 1:
+            turns.append(Turn(role, parts[0]))
+        elif joined:
+            turns.append(Turn(role, "\n".join(parts)))
         else:
-            turns.append(Turn(role, parts[0] if len(parts) == 1 else "\n".join(parts)))
-        self.messages += len(parts)
+            turns += [Turn(role, text) for text in parts]
+        self.messages += count
         self.closed_turns += 1
-        self.parts, self.said = [], []
+        self.parts = []
+        if self.said:
+            self.said = []
 
     def trim_turn(self, most: int) -> int:
         """Of an endless turn keep what touches the other side: the end of a question, the start of an answer.
