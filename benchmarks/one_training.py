@@ -111,10 +111,10 @@ def sample_rows(folder: Path, model: Path, config: TrainConfig) -> Path:
     sample = Path(__file__).resolve().parent.parent / "finetune" / "sample"
     dataset = folder / DATASET
     subprocess.run(
-        [sys.executable, "-m", "finetune.prepare_dataset", sample / "result.json", dataset,
-         "--config", sample / "config.json"],
-        check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, "-m", "finetune.prepare_dataset", sample / "result.json", dataset],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     encoded = rows.encode(rows.read_dialogs(dataset), base_model.load_tokenizer(str(model)), config.max_seq_length)
     (folder / "rows.json").write_text(json.dumps({"input_ids": encoded.input_ids, "labels": encoded.labels}))
     return dataset
