@@ -2,7 +2,7 @@
 
 The C library seldom gives a freed block of torch, which are aligned, a second time (glibc before 2.38): with each
 layer the heap grows by its intermediate results, though they are gone. Measured with rows of 1,185 tokens: 160 MB in
-use for a pass, 700 MB taken; with this 250 MB.
+use for a pass, 700 MB taken; with this 250 to 420 MB.
 """
 
 from __future__ import annotations
