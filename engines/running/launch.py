@@ -24,16 +24,8 @@ def launch(run: Path, mode: str, expected_attempt: int = 0) -> str:
     """
     reader, writer = os.pipe()
     home = Path(__file__).resolve().parents[2]
-    argv = [
-        sys.executable,
-        "-S",
-        "-m",
-        "engines.running.supervisor",
-        mode,
-        str(run),
-        str(writer),
-        str(expected_attempt),
-    ]
+    program = [sys.executable, "-S", "-m", "engines.running.supervisor"]
+    argv = [*program, mode, str(run), str(writer), str(expected_attempt)]
     with os.fdopen(reader) as answer:
         try:
             starter = subprocess.Popen(
