@@ -24,6 +24,7 @@ from engines.running.questions import OnProgress, ask_script
 from engines.running.runs import Run, Runs, RunStatus
 from engines.servers.activation import Activation
 from engines.servers.server_fit import same_base
+from engines.setup import doctor
 from engines.setup.environments import Environments
 from engines.voice.transcriber import transcriber
 from engines.weights.adapters import Adapter, Adapters
@@ -324,18 +325,4 @@ class LLMEngine:
 
     def doctor(self) -> dict[str, Any]:
         """What this machine and workspace have, as plain data."""
-        return {
-            "home": str(self.workspace.home),
-            "gpus": [gpu.__dict__ for gpu in devices.gpus()],
-            "cores": devices.cores(),
-            "free_memory": devices.free_memory(),
-            "free_disk": devices.free_disk(self.workspace.home),
-            "environment": self.environments.report("llm").as_dict(),
-            "voice_environment": self.environments.report("tts").as_dict(),
-            "embedded_model": self.models.embedded_is_ready(),
-            "base_models": [model.name for model in self.models.list()],
-            "datasets": len(self.datasets.list()),
-            "adapters": len(self.adapters.list()),
-            "active_adapter": self.adapters.active(),
-            "runs": len(self.runs.list()),
-        }
+        return doctor.report(self)

@@ -134,7 +134,7 @@ def main() -> None:
     try:
         export_folder.make_base(arguments.base)
         set_threads()
-        with export_folder.filled(arguments.output.absolute()) as partial:
+        with export_folder.filled(arguments.output.absolute(), arguments.base) as partial:
             merged = export_folder.merged_model(arguments.base, arguments.adapter, partial)
             tokenizer = load_tokenizer(str(merged))
             ids = calibration_rows(arguments.dataset, arguments.eval_share, tokenizer, config)

@@ -45,36 +45,51 @@ def make_base(base: Path) -> None:
 
 
 @contextmanager
-def filled(output: Path) -> Iterator[Path]:
-    """A folder beside `output` that gets its name when all went well; else nothing is left of it.
+def filled(output: Path, base: Path) -> Iterator[Path]:
+    """A folder beside `output` that gets its name when all went well; else nothing is left of it but, after a stop,
+    the merged model of a base in several files, with which the next export to `output` goes on.
 
-    SIGTERM is a stop here. What a killed export has left goes when the next one begins. Raises UserError, Stopped.
+    SIGTERM is a stop here. What a killed export has left is used by the next one, or goes. Raises UserError, Stopped.
     """
     if output.exists():
         raise UserError("conflict", f"there is {output} already", "Choose another folder, or delete that one.")
     partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     statefiles.make_private_dir(partial)
+    merged = merge_adapter.partial_folder(partial / MERGED)
+    _clear(partial, merged)
 
     def stop(*_: object) -> None:
         raise Stopped
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before, keeps = signal.signal(signal.SIGTERM, stop), False
     try:
         yield partial
-        shutil.rmtree(partial / MERGED, ignore_errors=True)
+        shutil.rmtree(merged, ignore_errors=True)
         os.rename(partial, output)
+    except Stopped:
+        merge_adapter.clear_stopped(base, partial / MERGED)
+        _clear(partial, merged)
+        keeps = merged.is_dir()
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
-        shutil.rmtree(partial, ignore_errors=True)
+        if not keeps:
+            shutil.rmtree(partial, ignore_errors=True)
     statefiles.sync_dir(output.parent)
+
+
+def _clear(partial: Path, kept: Path) -> None:
+    """Remove all in `partial` but the folder `kept`."""
+    for item in partial.iterdir():
+        if item.is_dir() and item != kept:
+            shutil.rmtree(item)
+        elif item != kept:
+            item.unlink()
 
 
 def merged_model(base: Path, adapter: Path, partial: Path) -> Path:
     """Base and adapter as one model, inside `partial` as long as it is being filled. Raises UserError, Stopped."""
-    place = merge_adapter.merge(base, adapter, partial / MERGED, MergeConfig(check=False))
-    (place / merge_adapter.STAMP).unlink()
-    return place.rename(partial / MERGED)
+    return merge_adapter.merge(base, adapter, partial / MERGED, MergeConfig(check=False))
 
 
 def tokenizer_of(base: Path, adapter: Path) -> Any:

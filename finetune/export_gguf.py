@@ -85,9 +85,12 @@ def export_merged(arguments: argparse.Namespace, config: GgufConfig, file: Path)
     merged = export_folder.merged_model(arguments.base, arguments.adapter, file.parent)
     whole = merged / "whole.gguf" if config.quantised_by_llama else file
     outtype = "bf16" if config.quantised_by_llama else config.weights
-    emit("phase", name="convert", text=f"writing the merged model as {outtype}")
-    convert(arguments.tools, "convert_hf_to_gguf.py", merged, whole, "--outtype", outtype,
-            "--model-name", arguments.name)  # fmt: skip
+    if not whole.exists():  # made before a stop
+        emit("phase", name="convert", text=f"writing the merged model as {outtype}")
+        torn = whole.with_suffix(".tmp")
+        convert(arguments.tools, "convert_hf_to_gguf.py", merged, torn, "--outtype", outtype,
+                "--model-name", arguments.name)  # fmt: skip
+        torn.rename(whole)
     if config.quantised_by_llama:
         emit("phase", name="quantize", text=f"quantising it as {config.weights}")
         quantizer = arguments.llama / "llama-quantize"
@@ -114,7 +117,7 @@ def main() -> None:
     base, adapter, output = arguments.base, arguments.adapter, arguments.output.absolute()
     try:
         export_folder.make_base(base)
-        with export_folder.filled(output) as partial:
+        with export_folder.filled(output, base) as partial:
             file = partial / f"{arguments.name}-{config.weights}.gguf"
             if config.weights == "adapter":
                 export_adapter(base, adapter, file, arguments.tools)

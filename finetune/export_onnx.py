@@ -183,7 +183,7 @@ def main() -> None:
         for folder in adapters.values():
             changes_of(base, folder)
         set_threads()
-        with export_folder.filled(output) as partial:
+        with export_folder.filled(output, base) as partial:
             export(base, adapters, partial, config)
             files = {file.name: file.stat().st_size for file in sorted(partial.iterdir())}
             graph = sum(size for name, size in files.items() if name.startswith("model.onnx"))

@@ -22,6 +22,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from engines.config.families import Family
 from engines.config.train import TrainConfig
 from finetune import base_model, fast, methods
+from finetune.fast.loss import loss_of_learned
 from finetune.fast.packs import divide
 from finetune.fast.probe import bf16_products_are_fast
 
@@ -62,6 +63,10 @@ class Plan:
     tokens: int
     passes: int = 1
     packed: bool = False
+
+    @property
+    def autocast(self) -> bool:
+        return self.precision != "fp32" and not self.packed
 
 
 def plan(config: TrainConfig, family: Family, device: str, lengths: list[int]) -> Plan:
@@ -155,14 +160,21 @@ def _layers(model: Any) -> int:
 
 
 def activations(configuration: Any, config: TrainConfig, family: Family, plan: Plan) -> int:
-    """Bytes alive at the most between the forward and the backward pass over `plan.tokens` tokens, without the loss."""
-    layers = int(configuration.get_text_config().num_hidden_layers)
-    small, large = (_pass(configuration, config, family, plan, depth) for depth in DEPTHS)
-    return large + (layers - DEPTHS[1]) * (large - small) // (DEPTHS[1] - DEPTHS[0])
+    """Bytes alive at the most in the forward and the backward pass over `plan.tokens` tokens, without the loss.
+
+    What is alive where the passes meet, and what is left at the end (gradients), each grows by the same amount with
+    each layer; what comes and goes meanwhile does not grow.
+    """
+    more = int(configuration.get_text_config().num_hidden_layers) - DEPTHS[1]
+    small, large = (_passes(configuration, config, family, plan, depth) for depth in DEPTHS)
+    between, at_end = (
+        high + more * (high - low) // (DEPTHS[1] - DEPTHS[0]) for low, high in zip(small[:2], large[:2], strict=True)
+    )
+    return max(between, at_end) + large[2] - max(large[:2])
 
 
-def _pass(configuration: Any, config: TrainConfig, family: Family, plan: Plan, layers: int) -> int:
-    """Peak bytes of one forward and backward pass through `layers` layers, gradients among them."""
+def _passes(configuration: Any, config: TrainConfig, family: Family, plan: Plan, layers: int) -> tuple[int, int, int]:
+    """Bytes alive between forward and backward pass through `layers` layers, after both, and at the most."""
     whole = plan.packed or plan.precision == "fp32" or config.method == "full"
     model = with_adapter(empty_model(configuration, torch.float32 if whole else torch.bfloat16, layers), config, family)
     torch.__future__.set_overwrite_module_params_on_conversion(True)
@@ -174,14 +186,30 @@ def _pass(configuration: Any, config: TrainConfig, family: Family, plan: Plan, l
                 model.enable_input_require_grads()
             ids = torch.zeros((1, plan.tokens), dtype=torch.long)
             inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-            autocast = plan.precision != "fp32" and not plan.packed
             with Meter([*model.parameters(), *model.buffers(), ids]) as meter:
-                with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                with torch.autocast("cpu", torch.bfloat16, enabled=plan.autocast):
                     hidden = inner.base_model(input_ids=ids, use_cache=False).last_hidden_state
+                between = meter.now
                 hidden.backward(torch.ones_like(hidden))
-            return meter.peak
+                return between, meter.now, meter.peak
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(False)
+
+
+def logits(configuration: Any, config: TrainConfig, plan: Plan) -> int:
+    """Bytes alive at the most in the loss, a chunk at a time; with the gradients of a head that is trained."""
+    text = configuration.get_text_config()
+    if config.method != "full":
+        return min(LOSS_CHUNK, plan.tokens * int(text.vocab_size) * 4) * 2 * plan.passes
+    with FakeTensorMode():
+        head = torch.nn.Linear(int(text.hidden_size), int(text.vocab_size), bias=False)
+        hidden = torch.zeros((plan.tokens, head.in_features), requires_grad=True)
+        targets = torch.zeros(plan.tokens, dtype=torch.long)
+        with Meter([head.weight, hidden, targets]) as meter:
+            with torch.autocast("cpu", torch.bfloat16, enabled=plan.autocast):
+                loss = loss_of_learned(hidden, targets, head)
+            loss.backward()
+            return meter.peak
 
 
 def estimate(
@@ -202,8 +230,6 @@ def estimate(
     else:
         weights = parameters["all"] * width
     trained = parameters["trained"]
-    vocabulary = int(configuration.get_text_config().vocab_size)
-    chunk = min(LOSS_CHUNK, plan.tokens * vocabulary * 4)
     return Footprint(
         runtime=GPU_RUNTIME if plan.device.startswith("cuda") else runtime,
         weights=weights,
@@ -211,5 +237,5 @@ def estimate(
         optimizer=trained * OPTIMIZER_BYTES[methods.optimizer_name(config, family)],
         gradients=trained * 4 * (plan.passes - 1),  # those of one pass are among the activations
         activations=activations(configuration, config, family, plan) * plan.passes,
-        logits=chunk * 2 * plan.passes,
+        logits=logits(configuration, config, plan),
     )

@@ -163,6 +163,14 @@ class Environments:
             return EnvironmentReport(kind, python, problem=f"{python} does not run: {str(error)[:200]}")
         return EnvironmentReport(kind, python, answer["python"], answer["packages"])
 
+    def is_complete(self, kind: str) -> bool:
+        """Has it all its packages? One that is not there is not asked, and so costs nothing."""
+        try:
+            python = self.require(kind)
+        except UserError:
+            return False
+        return python == Path(sys.executable) or self.report(kind).ready
+
     def make(self, kind: str) -> Run | None:
         """Start building the environment of `kind` in the workspace; None if there is a complete one.
 

@@ -26,7 +26,11 @@ def chunked_loss(hidden: torch.Tensor, targets: torch.Tensor, head: torch.nn.Mod
     computing each chunk again.
     """
     learned = (targets != IGNORED).nonzero().squeeze(1)
-    states, targets = hidden[learned], targets[learned]
+    return loss_of_learned(hidden[learned], targets[learned], head)
+
+
+def loss_of_learned(states: torch.Tensor, targets: torch.Tensor, head: torch.nn.Module) -> torch.Tensor:
+    """The same where every position is learned."""
     back = _backward_of(head)
     if back is not None:
         loss: torch.Tensor = _FrozenHeadLoss.apply(states, targets, head, back)

@@ -39,6 +39,7 @@ def doctor(*, common: Common | None = None) -> int:
     say(f"{mark} {format.size(facts['free_disk'])} of disk free for {facts['home']}")
     for report, shown in ((environment, LLM_SHOWN), (facts["voice_environment"], VOICE_SHOWN)):
         say_environment(report, shown)
+    say_if_wanted(facts["if_wanted"])
     if facts["embedded_model"]:
         say("✓ embedded base model SmolLM2-135M-Instruct")
     else:
@@ -56,6 +57,15 @@ def say_environment(report: dict[str, Any], shown: tuple[str, ...]) -> None:
     else:
         problem = report["problem"] or "missing: " + ", ".join(report["missing"])
         say(f"✗ {title} environment {python}: {problem}\n    mend: ftui setup {report['kind']}")
+
+
+def say_if_wanted(found: dict[str, bool]) -> None:
+    """What only some need: servers other than the built-in one, and exports."""
+    here, missing = ([kind for kind, ready in found.items() if ready is wanted] for wanted in (True, False))
+    if here:
+        say(f"✓ for servers and exports: {', '.join(here)}")
+    if missing:
+        say(f"· needed only for other servers and exports: {', '.join(missing)}\n    get: ftui setup WHAT")
 
 
 def setup(

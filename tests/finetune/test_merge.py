@@ -18,7 +18,7 @@ from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.weights import merging
 from engines.weights.adapter_transfer import import_adapter
-from finetune import merge_adapter, merge_plan
+from finetune import export_folder, merge_adapter, merge_plan
 from finetune.scoring import Stopped
 from ftui.cli import run
 
@@ -167,6 +167,46 @@ def test_a_stopped_merge_leaves_nothing_but_finished_files_of_several(
     merge_adapter.clear_stopped(model, output)
     left = [file.name for file in partial.glob("*")]
     assert left == (["model-00001-of-00009.safetensors"] if several else [])
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_stopped_export_goes_on_with_the_model_that_it_had_merged(
+    base: Path, tiny_model: Path, tmp_path: Path, several: bool
+) -> None:
+    model = base if several else tiny_model
+    adapter, output = make_adapter(model, tmp_path / "adapter"), tmp_path / "exports" / "bot-gguf-q6_k"
+    output.parent.mkdir()
+    kept: dict[str, int] = {}
+    with pytest.raises(Stopped), export_folder.filled(output, model) as partial:
+        merged = export_folder.merged_model(model, adapter, partial)
+        (merged / "whole.gguf").write_bytes(b"converted")
+        (merged / "torn.tmp").write_bytes(b"x")
+        (partial / "half.gguf").write_bytes(b"x")
+        kept = {file.name: file.stat().st_ino for file in merged.iterdir() if file.suffix in (".safetensors", ".gguf")}
+        raise Stopped
+    files = [file.name for file in output.parent.rglob("*") if file.is_file()]
+    left = sorted(name for name in files if name in {*kept, "half.gguf"})
+    assert left == (sorted(kept) if several else [])
+    with export_folder.filled(output, model) as partial:
+        merged = export_folder.merged_model(model, adapter, partial)
+        again = {file.name: file.stat().st_ino for file in merged.iterdir() if file.suffix == ".safetensors"}
+        assert not several or again.items() <= kept.items()  # not written again
+        assert (merged / "whole.gguf").exists() is several
+        (partial / "report.json").write_text("{}")
+    assert [file.name for file in output.iterdir()] == ["report.json"] and list(output.parent.iterdir()) == [output]
+
+
+def test_a_failed_export_and_another_adapter_keep_nothing(base: Path, tmp_path: Path) -> None:
+    first, second = (make_adapter(base, tmp_path / name, r=rank) for name, rank in (("first", 4), ("second", 2)))
+    output = tmp_path / "exports" / "bot"
+    output.parent.mkdir()
+    with pytest.raises(Stopped), export_folder.filled(output, base) as partial:
+        (export_folder.merged_model(base, first, partial) / "whole.gguf").write_bytes(b"converted")
+        raise Stopped
+    with pytest.raises(OSError, match="full"), export_folder.filled(output, base) as partial:
+        assert not (export_folder.merged_model(base, second, partial) / "whole.gguf").exists()
+        raise OSError("full")
+    assert list(output.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from sample_rows import dialog_rows, write_dataset
 
 from engines.config.train import TrainConfig
 from engines.llm import SAMPLE, LLMEngine
+from engines.setup import llama_cpp
 
 
 def test_version_and_help(ftui: Any) -> None:
@@ -167,6 +168,10 @@ def test_doctor(ftui: Any, engine: LLMEngine) -> None:
     assert "ftui setup tts" in ftui("doctor").stdout
     facts = json.loads(ftui("doctor", "--json").stdout)
     assert facts["environment"]["ready"] and facts["environment"]["packages"]["torch"]
+    assert facts["if_wanted"]["llama"] is False
+    assert "llama, export-gguf\n    get: ftui setup WHAT" in ftui("doctor").stdout
+    llama_cpp.folder(engine.workspace).mkdir(parents=True)
+    assert "✓ for servers and exports: llama" in ftui("doctor").stdout
     broken = engine.workspace.home / "python"
     broken.write_text("#!/bin/sh\nexit 3\n")
     broken.chmod(0o755)
