@@ -2,10 +2,10 @@
 
     python -m benchmarks.telegram [--megabytes 500] [--larger 500] [--runs 3]
 
-Writes a synthetic export, then runs our script and the plain loop on it in turn, each as
-a process of its own. Both must write the same bytes. Then our script with one and with two
-processes on an export of a single chat, by the clock, which tells something on a machine
-with two idle cores only; there the two must write the same bytes, too.
+Writes a synthetic export, of a full account and of a single chat, then runs our script and the
+plain loop on it in turn, each as a process of its own. Both must write the same bytes and count the
+same. Then our script with one and with two processes on the single chat, by the clock, which tells
+something on a machine with two idle cores only; there the two must write the same bytes, too.
 Ends with 1 if a goal is missed.
 """
 
@@ -16,11 +16,14 @@ import filecmp
 import json
 import os
 import random
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,9 @@ LATIN = "so then i will see you at the station and we can talk about it on the w
 CYRILLIC = "ну тогда я завтра зайду и мы всё решим может быть после работы если не будет дождя а пока напиши мне"
 MARKS = [".", "!", "?", "", "", " 🙂", ")"]
 OWNER, OWNER_NAME = "user100", "Owner"
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+SENTENCE_END = re.compile(r"[.!?…]+(?=\s|$)")
+MOST_TURNS, MOST_CHARACTERS = 20, 4000  # as the defaults are
 
 
 def write_export(path: Path, megabytes: float, seed: int = 7) -> None:
@@ -106,36 +112,64 @@ def _message(
 
 
 def plain_loop(source: Path, output: Path) -> None:
-    """What our script does with default parameters, as one writes it without thinking of memory or speed."""
+    """What our script does with default parameters, as one writes it without thinking of memory or speed.
+
+    The same rules: control characters removed, overlong messages cut after a sentence, and all counted for a report.
+    """
     with open(source, encoding="utf-8") as file:
         export = json.load(file)
+    chats = export["chats"]["list"] if "chats" in export else [export]
+    report: dict[str, Any] = {"messages_read": 0, "messages_used": 0, "dialogs": 0, "turns": 0}
+    report |= {name: Counter() for name in ("characters", "dropped", "months")}
     with open(output, "w", encoding="utf-8") as out:
-        for position, chat in enumerate(export["chats"]["list"]):
+        for position, chat in enumerate(chats):
             if chat["type"] == "personal_chat":
-                for began, turns in _plain_sessions(chat["messages"]):
-                    while turns and turns[-1]["role"] == "user":
-                        turns.pop()
-                    for start in range(0, len(turns), 20):
-                        messages = [
-                            {"role": turn["role"], "content": "\n".join(turn["parts"])}
-                            for turn in turns[start : start + 20]
-                        ]
-                        row = {"messages": messages, "conversation": f"{position}/{began}"}
+                for began, turns in _plain_sessions(chat["messages"], report):
+                    for row in _plain_rows(turns, f"{position}/{began}", began, report):
                         out.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n")
+    output.with_suffix(".report.json").write_text(json.dumps(report))
 
 
-def _plain_sessions(messages: list[dict[str, Any]]) -> Any:
+def _plain_rows(turns: list[dict[str, Any]], name: str, began: int, report: dict[str, Any]) -> Any:
+    while turns and turns[-1]["role"] == "user":
+        report["dropped"]["unanswered"] += len(turns.pop()["parts"])
+    for start in range(0, len(turns), MOST_TURNS):
+        some = turns[start : start + MOST_TURNS]
+        messages = [{"role": turn["role"], "content": "\n".join(turn["parts"])} for turn in some]
+        report["dialogs"] += 1
+        report["turns"] += len(messages)
+        report["months"][datetime.fromtimestamp(began, UTC).strftime("%Y-%m")] += 1
+        for turn, message in zip(some, messages, strict=True):
+            report["messages_used"] += len(turn["parts"])
+            report["characters"][message["role"]] += len(message["content"])
+        yield {"messages": messages, "conversation": name}
+
+
+def _plain_sessions(messages: list[dict[str, Any]], report: dict[str, Any]) -> Any:
     began, last, turns = 0, 0, []
+    dropped = report["dropped"]
     for message in messages:
+        report["messages_read"] += 1
         if message["type"] != "message":
+            dropped[message["type"]] += 1
             continue
         text = message["text"]
         if isinstance(text, list):
             text = "".join(part if isinstance(part, str) else part["text"] for part in text)
-        text = text.strip()
+        text = CONTROL.sub("", text.replace("\r\n", "\n")).strip()
         role = "assistant" if message["from_id"] == OWNER else "user"
-        if not text or (role == "assistant" and "forwarded_from" in message):
+        if not text:
+            dropped[message.get("media_type") or "empty"] += 1
             continue
+        if role == "assistant" and ("forwarded_from" in message or "saved_from" in message):
+            dropped["forwarded_by_owner"] += 1
+            continue
+        if len(text) > MOST_CHARACTERS:
+            ends = [found.end() for found in SENTENCE_END.finditer(text[:MOST_CHARACTERS])]
+            text = text[: ends[-1]] if ends else ""
+            if not text:
+                dropped["too_long"] += 1
+                continue
         time = int(message["date_unixtime"])
         if time - last >= 180 * 60:
             yield began, turns
@@ -145,6 +179,8 @@ def _plain_sessions(messages: list[dict[str, Any]]) -> Any:
             turns[-1]["parts"].append(text)
         elif turns or role == "user":
             turns.append({"role": role, "parts": [text]})
+        else:
+            dropped["before_question"] += 1
     yield began, turns
 
 
@@ -183,44 +219,64 @@ def main() -> int:
     if arguments.plain:
         plain_loop(*arguments.plain)
         return 0
-    with tempfile.TemporaryDirectory() as folder:
-        missed = compare(Path(folder), arguments.megabytes, arguments.larger, arguments.runs)
-        return compare_processes(Path(folder), arguments.megabytes, arguments.runs) or missed
+    missed = 0
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for name, write in (("a full account", write_export), ("a single chat", write_single_chat)):
+            write(folder / "result.json", arguments.megabytes)
+            print(f"\n{name}, ", end="")
+            missed += compare(folder, arguments.runs)
+        missed += compare_processes(folder, arguments.runs)
+        if arguments.larger:
+            missed += larger(folder, arguments.larger)
+    return int(missed > 0)
 
 
-def compare(folder: Path, megabytes: float, larger: float, runs: int) -> int:
+def compare(folder: Path, runs: int) -> bool:
+    """Is a goal missed?"""
     source, ours, plain = folder / "result.json", folder / "ours.jsonl", folder / "plain.jsonl"
-    write_export(source, megabytes)
     commands = {
         "ours": ours_in(1, source, ours),
         "json.load": [sys.executable, "-m", "benchmarks.telegram", "--plain", str(source), str(plain)],
     }
-    print(f"{source.stat().st_size / 1e6:.0f} MB, {runs} runs each\n\n{'':12}{'CPU s':>8}{'peak MB':>10}")
+    print(f"{source.stat().st_size / 1e6:.0f} MB, {runs} runs each\n{'':12}{'CPU s':>8}{'peak MB':>10}")
     measured: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     for _ in range(runs):
         for name, command in commands.items():
             measured[name].append(measure(command))
             print(f"{name:12}{measured[name][-1][0]:8.2f}{measured[name][-1][1]:10.0f}", flush=True)
-        if not filecmp.cmp(ours, plain, shallow=False):  # reading them would grow this process, and so its children
-            raise SystemExit("the two outputs differ")
+        check_same(ours, plain)
     cpu = {name: statistics.median(seconds for seconds, _ in values) for name, values in measured.items()}
     memory = max(peak for _, peak in measured["ours"])
     ratio = cpu["json.load"] / cpu["ours"]
-    print(f"\nmedian CPU: ours {cpu['ours']:.2f} s, json.load {cpu['json.load']:.2f} s: {ratio:.1f} times less")
-    print(f"outputs are byte-identical, {ours.stat().st_size / 1e6:.0f} MB")
-    if larger:
-        write_export(source, larger)
-        seconds, peak = measure(commands["ours"])
-        memory = max(memory, peak)
-        print(f"at {source.stat().st_size / 1e6:.0f} MB: {seconds:.2f} s, {peak:.0f} MB")
+    print(f"median CPU: ours {cpu['ours']:.2f} s, json.load {cpu['json.load']:.2f} s: {ratio:.1f} times less")
+    print(f"the same {ours.stat().st_size / 1e6:.0f} MB and the same counts")
     fits = ratio >= SMALLEST_RATIO and memory <= LARGEST_MEGABYTES
     print(f"goals: {SMALLEST_RATIO:.0f} times less CPU, {LARGEST_MEGABYTES:.0f} MB: {'met' if fits else 'MISSED'}")
-    return 0 if fits else 1
+    return not fits
 
 
-def compare_processes(folder: Path, megabytes: float, runs: int) -> int:
+def check_same(ours: Path, plain: Path) -> None:
+    """Raises SystemExit where rows or counts differ."""
+    if not filecmp.cmp(ours, plain, shallow=False):  # reading them would grow this process, and so its children
+        raise SystemExit("the two outputs differ")
+    counted, expected = (json.loads(path.with_suffix(".report.json").read_text()) for path in (ours, plain))
+    for name, value in expected.items():
+        if counted[name] != value:
+            raise SystemExit(f"{name} differs: {counted[name]} and {value}")
+
+
+def larger(folder: Path, megabytes: float) -> bool:
     source = folder / "result.json"
-    write_single_chat(source, megabytes)
+    write_export(source, megabytes)
+    seconds, peak = measure(ours_in(1, source, folder / "ours.jsonl"))
+    print(f"\na full account of {source.stat().st_size / 1e6:.0f} MB: {seconds:.2f} s, {peak:.0f} MB")
+    return peak > LARGEST_MEGABYTES
+
+
+def compare_processes(folder: Path, runs: int) -> bool:
+    """One and two processes on the single chat. Is a goal missed?"""
+    source = folder / "result.json"
     outputs = {count: folder / f"{count}.jsonl" for count in (1, 2)}
     clock: dict[int, list[float]] = {count: [] for count in outputs}
     memory, load = 0.0, os.getloadavg()[0]
@@ -239,10 +295,10 @@ def compare_processes(folder: Path, megabytes: float, runs: int) -> int:
     )
     if not idle:
         print(f"goal: {LEAST_FASTER} times faster: not judged, the machine is busy (load {load:.1f})")
-        return 0 if memory <= LARGEST_MEGABYTES else 1
+        return memory > LARGEST_MEGABYTES
     fits = one / two >= LEAST_FASTER and memory <= LARGEST_MEGABYTES
     print(f"goals: {LEAST_FASTER} times faster, {LARGEST_MEGABYTES:.0f} MB: {'met' if fits else 'MISSED'}")
-    return 0 if fits else 1
+    return not fits
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import chain, cycle
 
 from msgspec import UNSET
 
@@ -29,6 +30,7 @@ from finetune.threads import Threads
 PERSONAL_CHATS = frozenset({"personal_chat"})
 GROUP_CHATS = frozenset({"private_group", "private_supergroup", "public_supergroup"})
 MAX_TURN_MESSAGES = 1000  # keeps memory bounded in a group that talks for weeks without a pause
+ROLES = ("user", "assistant")
 NAMELESS = "Deleted account"
 
 
@@ -80,7 +82,7 @@ class DialogBuilder(DialogCounts):
             self._open_chat(chat)
         self.messages_read += len(messages)
         dropped, owner_ids, gap, last_time = self.dropped, self.owner_ids, self.gap_seconds, self._last_time
-        threads, most, now = self._threads, self.max_turn_messages, self._now
+        threads, now = self._threads, self._now
         longest, names_speakers, drops_forwards = self.max_characters, self._names_speakers, self.drops_forwards
         heard = self.heard
         for message in messages:
@@ -112,14 +114,16 @@ class DialogBuilder(DialogCounts):
             last_time = time
             if names_speakers and not is_owner:
                 text = f"{speaker_name(message.author)}: {text}"
-            parts = now.parts
-            if is_owner is now.is_answer and parts and len(parts) < most:
-                parts.append(text)  # what _say would do, without a call for each message
-            elif not self._say(now, is_owner, text):
+            turns = now.turns
+            if turns and is_owner is now.is_answer:
+                turns[-1].append(text)
+            elif not self._begin_turn(now, is_owner, text):
                 continue
             if threads is not None:
                 threads.remember(message, now)
         self._last_time = last_time
+        if now.turns and len(now.turns[-1]) > self.max_turn_messages:
+            self._trim_turn(now)
 
     def add_dialogs(self, batch: Sequence[Dialog], is_harmless: bool = False) -> None:
         """Take ready-made dialogs. Their limits are their author's: nothing is shortened or cut.
@@ -219,35 +223,41 @@ class DialogBuilder(DialogCounts):
         else:
             self.chats_skipped[chat.kind] += 1
 
-    def _say(self, now: Conversation, is_answer: bool, text: str) -> bool:
-        """Is `text` a part of the conversation? Not if it is an answer to nothing, or the end of an endless one."""
-        if now.parts:
-            if is_answer is not now.is_answer:
+    def _begin_turn(self, now: Conversation, is_answer: bool, text: str) -> bool:
+        """The other side says `text`. False: it is an answer to nothing."""
+        turns = now.turns
+        if turns:  # in most cases there is nothing to do about the last one
+            if len(turns) > self.max_turns or not self.joins or len(turns[-1]) > self.max_turn_messages:
                 self._close_turn(now)
-            elif len(now.parts) >= self.max_turn_messages:
-                now.parts.append(text)
-                self.dropped["endless_turn"] += now.trim_turn(self.max_turn_messages)
-                return not is_answer
-        if is_answer and not now.turns:
+        elif is_answer:
             self.dropped["before_question"] += 1
             return False
         now.is_answer = is_answer
-        now.parts.append(text)
+        if now.said:
+            now.said = []
+        now.turns.append([text])
         return True
 
     def _close_turn(self, now: Conversation) -> None:
-        now.close_turn(self.joins)
-        if now.is_answer and len(now.turns) > self.max_turns:
-            self._write_dialog(now, *now.take_turns(up_to_last_question=True))
+        """Nothing more is said in its last turn. What does not fit into one dialog with an answer is written."""
+        if len(now.turns[-1]) > self.max_turn_messages:
+            self._trim_turn(now)
+        if now.is_answer and (len(now.turns) if self.joins else now.messages) > self.max_turns:
+            self._write_dialog(now, now.take_turns(kept=2))
+
+    def _trim_turn(self, now: Conversation) -> None:
+        self.dropped["endless_turn"] += now.trim_turn(self.max_turn_messages)
 
     def _end(self, now: Conversation) -> None:
         """Nothing more is said in it."""
         now.ended = True
-        if now.parts and not now.is_answer:
-            self.dropped["unanswered"] += len(now.parts)
-        elif now.parts:
-            self._close_turn(now)
-        self._write_dialog(now, *now.take_turns())
+        if not now.turns:
+            return
+        self._close_turn(now)
+        turns = now.take_turns()
+        if not now.is_answer:
+            self.dropped["unanswered"] += len(turns.pop())
+        self._write_dialog(now, turns)
 
     def _shorten(self, text: str) -> str:
         short = first_sentences(text, self.max_characters)
@@ -257,29 +267,30 @@ class DialogBuilder(DialogCounts):
             self.dropped["too_long"] += 1
         return short
 
-    def _write_dialog(self, now: Conversation, turns: list[Turn], messages: int) -> None:
+    def _write_dialog(self, now: Conversation, turns: list[list[str]]) -> None:
         """Write turns that go from a question to an answer, if there are enough of them."""
-        if len(turns) < self.min_turns:
+        messages = sum(map(len, turns))
+        if self.joins:
+            roles, texts = ROLES * (len(turns) // 2), list(map("\n".join, turns))
+        else:
+            roles = [role for role, texts in zip(cycle(ROLES), turns) for _ in texts]
+            texts = list(chain.from_iterable(turns))
+        if len(texts) < self.min_turns:
             if messages:
                 self.dropped["short_dialog"] += messages
             return
-        asked = said = 0
-        for turn in turns:
-            if turn.role == "user":
-                asked += len(turn.content)
-            else:
-                said += len(turn.content)
-        self.characters["user"] += asked
-        self.characters["assistant"] += said
+        said = list(map(Turn, roles, texts))
+        for turn in said:
+            self.characters[turn.role] += len(turn.content)
         self.dialogs += 1
-        self.turns += len(turns)
+        self.turns += len(said)
         self.days[now.began // DAY] += 1
         self.sources[self.source] += 1
         self.messages_used += messages
         self.conversations += not now.wrote
         now.wrote = True
         position = self._chat.position if self._chat else 0
-        self.write(Dialog(self._head(now.began) + turns, f"{self.file}{position}/{now.began}"))
+        self.write(Dialog(self._head(now.began) + said, f"{self.file}{position}/{now.began}"))
 
 
 def speaker_name(name: str | None) -> str:

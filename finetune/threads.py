@@ -58,7 +58,7 @@ class Threads:
     def remember(self, message: Message, conversation: Conversation) -> None:
         """`message` has become a part of `conversation`."""
         conversation.said.append((message.id, message.author_id))
-        self._places[message.id] = (conversation, conversation.closed_turns, message.author_id)
+        self._places[message.id] = (conversation, conversation.turn, message.author_id)
         if len(self._places) > MAX_REMEMBERED:
             del self._places[next(iter(self._places))]
 
@@ -72,18 +72,18 @@ class Threads:
         conversation, turn, author = place
         if conversation.ended:
             return Conversation(conversation.began)
-        waits = turn == conversation.closed_turns and not conversation.is_answer
+        waits = turn == conversation.turn and not conversation.is_answer
         if is_owner and waits and any(other != author for _, other in conversation.said):
             taken = conversation.take_out(author)
             for number, writer in taken.said:
-                self._places[number] = (taken, taken.closed_turns, writer)
+                self._places[number] = (taken, taken.turn, writer)
             return taken
         return conversation
 
     def _end_oldest(self) -> None:
-        waiting = sum(one.messages + len(one.parts) for one in self._open)
+        waiting = sum(one.messages for one in self._open)
         while len(self._open) > 1 and (len(self._open) > MAX_OPEN or waiting > MAX_WAITING):
             oldest = next(iter(self._open))
             del self._open[oldest]
-            waiting -= oldest.messages + len(oldest.parts)
+            waiting -= oldest.messages
             self.end(oldest)
