@@ -271,7 +271,7 @@ class DialogBuilder(DialogCounts):
         """Write turns that go from a question to an answer, if there are enough of them."""
         messages = sum(map(len, turns))
         if self.joins:
-            roles, texts = ROLES * (len(turns) // 2), list(map("\n".join, turns))
+            roles, texts = [*ROLES] * (len(turns) // 2), list(map("\n".join, turns))
         else:
             roles = [role for role, texts in zip(cycle(ROLES), turns) for _ in texts]
             texts = list(chain.from_iterable(turns))

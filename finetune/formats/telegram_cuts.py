@@ -8,13 +8,13 @@ that forms sessions, fed from somewhere before it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 from finetune.formats.telegram import BORDER, MAX_HEADER_BYTES, find_messages_key, read_header
-from finetune.formats.telegram_message import UNDECODABLE, AnyMessage, Chat, decode_message
+from finetune.formats.telegram_message import UNDECODABLE, AnyMessage, Chat, decode_chat, decode_message
 from finetune.formats.telegram_part import Part
 
 SEARCHED_BYTES = 4 * 1024 * 1024  # in which a session has to begin, or the cut is not made
@@ -37,24 +37,20 @@ def cut(
     cuts: list[tuple[int, int, Chat]] = []  # where one part ends, where the next begins, and in which chat
     with open(path, "rb") as file:
         fd = file.fileno()
-        heads = chat_heads(fd, size)
-        chat, begin = Chat(), 0
-        upcoming = next(heads, None)
+        heads = Heads(fd, size)
         for target in targets:
-            while upcoming is not None and upcoming[1] <= target:
-                chat, begin = upcoming
-                upcoming = next(heads, None)
-            chat_end = upcoming[1] if upcoming else size
-            at = None
-            if begin and is_wanted(chat):
-                end = min(chat_end, target + SEARCHED_BYTES)
-                at = first_session(os.pread(fd, end - target, target), partial(begins_session, chat))
-            if at is not None:
-                found = (target + at, target + at + 1, chat)
-            elif upcoming is not None:
-                found = (chat_end, chat_end, upcoming[0])
-            else:
-                continue
+            current, following = heads.around(target)
+            found = None
+            if current is not None and is_wanted(current[0]):
+                end = min(following[1] if following else size, target + SEARCHED_BYTES)
+                at = first_session(os.pread(fd, end - target, target), partial(begins_session, current[0]))
+                if at is not None:
+                    found = (target + at, target + at + 1, current[0])
+            if found is None:
+                following = following or heads.behind(target)
+                if following is None:
+                    continue
+                found = (following[1], following[1], following[0])
             if not cuts or found[1] > cuts[-1][1]:
                 cuts.append(found)
     starts: list[tuple[int, Chat | None]] = [(0, None), *((start, chat) for _, start, chat in cuts)]
@@ -62,24 +58,57 @@ def cut(
     return [Part(start, end, chat, end == size) for (start, chat), end in zip(starts, ends, strict=True)]
 
 
-def chat_heads(fd: int, size: int) -> Iterator[tuple[Chat, int]]:
-    """Each chat with the place where its messages begin."""
-    position, at, tail = 0, 0, b""
-    while at < size:
-        block = os.pread(fd, SCANNED_BYTES, at)
-        if not block:
-            return
-        buffer, offset = tail + block, at - len(tail)
-        low = 0
+class Heads:
+    """Each chat of a file with the place where its messages begin, looked for only as far as is asked."""
+
+    def __init__(self, fd: int, size: int):
+        self.fd, self.size = fd, size
+        self.found: list[tuple[Chat, int]] = []
+        self._scanned = 0
+        self._tail = b""
+
+    def around(self, place: int) -> tuple[tuple[Chat, int] | None, tuple[Chat, int] | None]:
+        """The last chat that begins before `place`, and the next one if it begins within what is searched there."""
+        while self._scanned < min(self.size, place + SEARCHED_BYTES):
+            self._scan()
+        before = [head for head in self.found if head[1] <= place]
+        return before[-1] if before else None, self._first_behind(place)
+
+    def behind(self, place: int) -> tuple[Chat, int] | None:
+        """The next chat."""
+        while self._first_behind(place) is None and self._scanned < self.size:
+            self._scan()
+        return self._first_behind(place)
+
+    def _first_behind(self, place: int) -> tuple[Chat, int] | None:
+        return next((head for head in self.found if head[1] > place), None)
+
+    def _scan(self) -> None:
+        """Look through one more block."""
+        block = os.pread(self.fd, SCANNED_BYTES, self._scanned)
+        buffer, offset, low = self._tail + block, self._scanned - len(self._tail), 0
         while key := find_messages_key(buffer, low):
             low = key[1]
-            if offset + low > at:  # else it was found in the block before
-                before = min(MAX_HEADER_BYTES, offset + key[0])
-                chat = read_header(os.pread(fd, before, offset + key[0] - before))
-                chat.position, position = position, position + 1
-                yield chat, offset + low
-        at += len(block)
-        tail = buffer[-KEY_BYTES:]
+            if offset + low > self._scanned:  # else it was found in the block before
+                start = max(0, offset + key[0] - MAX_HEADER_BYTES)
+                head = os.pread(self.fd, offset + key[0] - start, start)
+                chat = read_header(head)
+                chat.position = len(self.found)
+                self.found.append((chat, offset + low))
+                if chat.position == start == 0 and is_whole_head(head):
+                    self._scanned = self.size  # of a single chat: no other one can follow
+                    return
+        self._scanned += len(block) or self.size
+        self._tail = buffer[-KEY_BYTES:]
+
+
+def is_whole_head(raw: bytes) -> bool:
+    """Is all that stands before a chat's messages its own head, so that it is in no list of chats?"""
+    try:
+        decode_chat(raw.rstrip().removesuffix(b",") + b"}")
+    except UNDECODABLE:
+        return False
+    return True
 
 
 def first_session(window: bytes, begins_session: Callable[[], Begins]) -> int | None:
