@@ -39,7 +39,7 @@ def count(dataset: Path, model: str, max_length: int, text_template: str = "") -
     progress = Progress(dataset.stat().st_size)
     emit("phase", name="count", text="Counting tokens")
     lengths = array("L")
-    conversations: set[bytes] = set()
+    conversations: set[int] = set()
     by_source: dict[str, dict[str, int]] = defaultdict(lambda: {"rows": 0, "tokens": 0})
     languages: Counter[str] = Counter()
     messages = repeated = 0

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import compress, groupby
+from operator import not_
 from pathlib import Path
 from typing import Any
 
@@ -45,33 +48,31 @@ def held_out(names: Iterable[str], part: float, seed: int = 0) -> set[str]:
     one is held out and at least one is left, where there are two.
     """
     ordered = sorted(set(names), key=lambda name: place(name, seed))
-    count = round(len(ordered) * part) if part < 1 else int(part)
-    if part > 0:
-        count = min(max(count, 1), len(ordered) - 1)
-    return set(ordered[: max(0, count)])
+    return set(ordered[: _count(len(ordered), part)])
 
 
-def place(name: str, seed: int = 0) -> bytes:
+def place(name: str, seed: int = 0) -> int:
     salted = f"{seed}:{name}" if seed else name
-    return hashlib.blake2b(salted.encode(), digest_size=8).digest()
+    return int.from_bytes(hashlib.blake2b(salted.encode(), digest_size=8).digest())
 
 
 def held_out_of(rows: Iterable[tuple[str, str]], part: float, seed: int = 0) -> set[str]:
     """The same of rows as (conversation, label): of every label its share."""
-    return _held_out_by_label(_by_label(rows), part, seed)
-
-
-def _by_label(rows: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = defaultdict(set)
+    by_label: dict[str, set[str]] = defaultdict(set)
     for conversation, label in rows:
-        found[label].add(conversation)
-    return found
-
-
-def _held_out_by_label(by_label: dict[str, set[str]], part: float, seed: int) -> set[str]:
-    total = sum(map(len, by_label.values()))
-    share = part if part < 1 or len(by_label) == 1 else part / max(1, total)
+        by_label[label].add(conversation)
+    share = _share(part, [len(names) for names in by_label.values()])
     return set().union(*[held_out(names, share, seed) for names in by_label.values()])
+
+
+def _count(total: int, part: float) -> int:
+    count = round(total * part) if part < 1 else int(part)
+    return max(0, min(max(count, 1), total - 1) if part > 0 else count)
+
+
+def _share(part: float, counts: list[int]) -> float:
+    """A number of conversations as the share of each label, if there are several."""
+    return part if part < 1 or len(counts) == 1 else part / max(1, sum(counts))
 
 
 @contextmanager
@@ -84,41 +85,49 @@ def parts_of(
     Gives the rows of each part, None if no split is wanted, and (temporary file, place) of each. What is not put in
     its place meanwhile is gone then. Raises UserError where the wanted part cannot be held out.
     """
-    chosen = choose(source, part, seed) if part or (part is None and by_default) else set()
-    if not chosen:
+    sides, held_out = choose(source, part, seed) if part or (part is None and by_default) else (b"", 0)
+    if not held_out:
         yield None, []
         return
     made = [(place.with_name(f".{place.name}.tmp"), place) for place in part_paths(dataset)]
     try:
-        yield _write(source, chosen, made), made
+        _write(source, sides, made)
+        yield {"train": sides.count(0), "eval": sides.count(1), "conversations_held_out": held_out}, made
     finally:
         for temporary, _ in made:
             temporary.unlink(missing_ok=True)
 
 
-def _write(source: Path, chosen: set[str], made: Made) -> dict[str, Any]:
-    rows = [0, 0]
+def _write(source: Path, sides: bytes, made: Made) -> None:
     (train_path, _), (eval_path, _) = made
     with statefiles.open_private(train_path) as train, statefiles.open_private(eval_path) as evaluation:
-        parts = (train, evaluation)
         with open(source, "rb") as file:
-            for line in file:
-                side = _key(line).conversation in chosen
-                parts[side].write(line)
-                rows[side] += 1
-        for part in parts:
+            train.writelines(compress(file, map(not_, sides)))
+            file.seek(0)
+            evaluation.writelines(compress(file, sides))
+        for part in (train, evaluation):
             part.flush()
             os.fsync(part.fileno())
-    return {"train": rows[0], "eval": rows[1], "conversations_held_out": len(chosen)}
 
 
-def choose(source: Path, part: float | None, seed: int) -> set[str]:
-    """The conversations of the rows in `source` that are held out. part: see `parts_of`."""
+def choose(source: Path, part: float | None, seed: int) -> tuple[bytes, int]:
+    """Of each row in `source`: 1 if it is held out, else 0. And how many conversations are. part: see `parts_of`.
+
+    Names are kept by their place alone, so that millions of rows need little memory.
+    """
+    rows = array("Q")
+    by_label: dict[str, array[int]] = defaultdict(lambda: array("Q"))
     with open(source, "rb") as file:
-        by_label = _by_label((key.conversation, key.label) for key in map(_key, file))
-    total = sum(map(len, by_label.values()))
-    if part is not None and (total < 2 or part >= total):
+        for key in map(_key, file):
+            rows.append(place(key.conversation, seed))
+            by_label[key.label].append(rows[-1])
+    ordered = [[at for at, _ in groupby(sorted(places))] for places in by_label.values()]
+    counts = list(map(len, ordered))
+    if part is not None and (sum(counts) < 2 or part >= sum(counts)):
         raise UserError(
-            "bad_input", f"{part:g} cannot be held out of {total} conversations", "Hold out fewer, or set split to 0."
-        )
-    return _held_out_by_label(by_label, DEFAULT_PART if part is None else part, seed)
+            "bad_input", f"{part:g} cannot be held out of {sum(counts)} conversations",
+            "Hold out fewer, or set split to 0.",
+        )  # fmt: skip
+    share = _share(DEFAULT_PART if part is None else part, counts)
+    chosen = set().union(*[places[: _count(len(places), share)] for places in ordered])
+    return bytes(at in chosen for at in rows), len(chosen)
