@@ -142,6 +142,7 @@ def with_adapter(model: Any, config: TrainConfig, family: Family) -> Any:
         return model
     from peft import get_peft_model
 
+    methods.check_targets(model, config)
     return get_peft_model(model, adapter)
 
 

@@ -41,6 +41,30 @@ def adapter_config(config: TrainConfig, family: Family) -> Any:
     )
 
 
+def check_targets(model: Any, config: TrainConfig) -> None:
+    """Raises UserError if one of the layers that shall get an adapter is not in the model.
+
+    peft alone says so only if none of them is there, and trains the others in silence.
+    """
+    if config.method == "full" or config.target_modules == ["all-linear"]:
+        return
+    names = [name for name, _ in model.named_modules()]
+    missing = [
+        target for target in config.target_modules if not any(f".{name}".endswith(f".{target}") for name in names)
+    ]
+    if missing:
+        layers = {name.rpartition(".")[2] for name, module in model.named_modules() if _is_linear(module)} - {"lm_head"}
+        raise UserError(
+            "usage",
+            f"the model has no layers called {', '.join(missing)}",
+            f"Set target_modules to all-linear or to some of: {', '.join(sorted(layers))}.",
+        )
+
+
+def _is_linear(module: Any) -> bool:
+    return "Linear" in type(module).__name__  # those in 4 bit too
+
+
 def freeze_towers(model: Any, family: Family) -> None:
     """Parts that see and hear are not trained on text: they stay as they are, in fp32 so that nothing overflows."""
     for name, module in model.named_modules():

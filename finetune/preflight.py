@@ -23,7 +23,7 @@ from engines.contract.estimate import check_steps, optimizer_steps
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script, write_result
 from finetune import base_model, gauges, rows, saving, show_tokens
-from finetune.prepared import encode_parts
+from finetune.prepared import check_named, encode_parts
 
 SHOWN_ROWS = 3
 CHECKED_ENDS = 200  # rows whose end of turn is looked at
@@ -184,6 +184,7 @@ def probe(arguments: argparse.Namespace, config: TrainConfig) -> dict[str, Any]:
 
 def preflight(arguments: argparse.Namespace) -> dict[str, Any]:
     config = load(TrainConfig, arguments.config).model_copy(update={"device": arguments.device})
+    check_named(config)
     emit("phase", name="read", text="reading the dataset")
     tokenizer = base_model.load_tokenizer(arguments.model, config.text_template)
     figures, encoded = describe_data(arguments.dataset, tokenizer, config)

@@ -43,17 +43,23 @@ def encode_parts(
     return parts[0], parts[1]
 
 
-def training_arguments(
-    config: TrainConfig, family: Family, device: str, precision: str, folder: Path, has_eval: bool
-) -> Any:
-    from trl import SFTConfig
-
+def check_named(config: TrainConfig) -> None:
+    """Raises UserError if something that the parameters name is not there; soon, before a model is loaded."""
     if config.report_to != "none" and not _is_installed(config.report_to):
         raise UserError(
             "not_ready",
             f"figures shall be reported to {config.report_to}, but its package is not installed",
             f"Install it in the training environment (pip install {config.report_to}), or set report_to none.",
         )
+    if config.loss:
+        methods.custom_loss(config.loss)
+
+
+def training_arguments(
+    config: TrainConfig, family: Family, device: str, precision: str, folder: Path, has_eval: bool
+) -> Any:
+    from trl import SFTConfig
+
     return SFTConfig(
         output_dir=str(folder),
         per_device_train_batch_size=config.batch_size,
@@ -140,6 +146,7 @@ def build_trainer(
         prompts=prompts,
         answer=ask,
     )
+    methods.check_targets(model, config)
     methods.freeze_towers(model, family)
     trainer = Trainer(
         model,
@@ -168,6 +175,7 @@ class Prepared:
 
 def prepare(dataset: Path, model: str, config: TrainConfig, folder: Path) -> Prepared:
     """Load the model and build the trainer whose checkpoints go to `folder`. Raises UserError for what cannot be."""
+    check_named(config)
     set_seed(config)
     device = base_model.choose_device(config.device)
     precision = base_model.choose_precision(config.precision, device)

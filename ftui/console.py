@@ -88,6 +88,14 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], empty: str) ->
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def show_rows(rows: Sequence[dict[str, Any]], first: int = 0) -> None:
+    """Rows as they will be trained, numbered from `first`: «so» stands what is learned."""
+    for number, row in enumerate(rows, first):
+        cut = ", cut" if row["shortened"] else ", left out" if row["dropped"] else ""
+        say(f"— row {number}: {row['tokens']} tokens, {row['learned']} learned{cut} —")
+        say("".join(f"«{run['text']}»" if run["learned"] else run["text"] for run in row["runs"]))
+
+
 def progress_line(run: Run, status: RunStatus, progress: Progress) -> str:
     """One line that says how far a run is."""
     parts = [format.STATE_MARKS.get(status.state, status.state)]
@@ -97,17 +105,18 @@ def progress_line(run: Run, status: RunStatus, progress: Progress) -> str:
             parts.append(f"loss {progress.loss:.3f}")
         if progress.eval_loss is not None:
             parts.append(f"eval loss {progress.eval_loss:.3f}")
-        parts.append(f"rate {format.rate(progress.learning_rate)}")
-        parts.append(f"{format.number(progress.tokens_per_second, 0)} tokens/s")
-        parts.append(f"ETA {format.duration(progress.eta_seconds() if status.active else None)}")
-    elif progress.total:
+        if status.active:
+            parts.append(f"rate {format.rate(progress.learning_rate)}")
+            parts.append(f"{format.number(progress.tokens_per_second, 0)} tokens/s")
+            parts.append(f"ETA {format.duration(progress.eta_seconds())}")
+    elif progress.total and (status.active or status.state == "done"):
         share = progress.share or 0
         amount = progress.unit if progress.unit != "bytes" else ""
         done, total = (format.size if progress.unit == "bytes" else format.count)(progress.done), progress.total
         parts.append(f"{share:4.0%} {done} of {(format.size if not amount else format.count)(total)} {amount}".rstrip())
         left = progress.eta_seconds() if status.active else None
         parts += [f"ETA {format.duration(left)}"] if left is not None else []
-    if progress.phase and progress.phase != "training":
+    if progress.phase and progress.phase != "training" and not (status.ended and progress.total_steps):
         parts.append(progress.phase)
     if status.state == "queued":
         parts.append("waits for the device")

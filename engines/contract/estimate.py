@@ -51,5 +51,16 @@ def check_steps(rows: int, config: TrainConfig) -> str | None:
         )
     steps = optimizer_steps(rows, config)
     if steps < FEW_STEPS and not config.max_steps:
-        return f"only {steps} optimizer steps; gradient_accumulation_steps {better} would give more"
+        return f"only {steps} optimizer steps; {_for_more_steps(rows, config)} would give more"
     return None
+
+
+def _for_more_steps(rows: int, config: TrainConfig) -> str:
+    """The first parameter that can still be lowered for more steps, else more epochs."""
+    accumulation = sensible_accumulation(rows, config)
+    if accumulation < config.gradient_accumulation_steps:
+        return f"gradient_accumulation_steps {accumulation}"
+    batch = max(1, rows // (SENSIBLE_STEPS * config.gradient_accumulation_steps))
+    if batch < config.batch_size:
+        return f"batch_size {batch}"
+    return f"num_epochs {math.ceil(SENSIBLE_STEPS * config.batch_size * config.gradient_accumulation_steps / rows)}"

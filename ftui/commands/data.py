@@ -12,7 +12,7 @@ from engines.config.train import TrainConfig, preset
 from engines.data import dataset_files
 from ftui import format
 from ftui.commands.llm import ConfigFile, chosen_dataset, merged, report_dataset
-from ftui.console import Common, counting, say, say_json, table
+from ftui.console import Common, counting, say, say_json, show_rows, table
 
 data = App(name="data", help="The datasets of the workspace.", help_format="plaintext")
 
@@ -105,10 +105,7 @@ def tokens(
     if common.json:
         say_json(found)
         return 0
-    for number, row in enumerate(found["rows"], first):
-        cut = ", cut" if row["shortened"] else ", left out" if row["dropped"] else ""
-        say(f"— row {number}: {row['tokens']} tokens, {row['learned']} learned{cut} —")
-        say("".join(f"«{run['text']}»" if run["learned"] else run["text"] for run in row["runs"]))
+    show_rows(found["rows"], first)
     share = found["too_long"] / max(1, found["counted"])
     say(f"{found['counted']} rows with {found['tokens']} tokens; longest {found['longest']}; "
         f"{share:.1%} longer than {found['max_length']}")  # fmt: skip

@@ -11,15 +11,30 @@ from engines.contract.errors import EXIT_FAILED, EXIT_OK
 from engines.llm import LLMEngine
 from ftui import format, preflight
 from ftui.commands.llm import ConfigFile, RunName, chosen_dataset, llm, merged
-from ftui.console import Common, finish, follow, note, say, say_json, show_log, show_status, started, stop_and_wait
+from ftui.console import (
+    Common,
+    finish,
+    follow,
+    note,
+    say,
+    say_json,
+    show_log,
+    show_rows,
+    show_status,
+    started,
+    stop_and_wait,
+)
+
+DatasetName = Annotated[str | None, Parameter(help="A dataset's name or file; default: the newest")]
+Preset = Annotated[str | None, Parameter(name="--preset", help="quick, standard, thorough or demo")]
 
 
 @llm.command
 def train(
-    dataset: Annotated[str | None, Parameter(help="A dataset's name or file; default: the newest")] = None,
+    dataset: DatasetName = None,
     /,
     *,
-    preset_name: Annotated[str | None, Parameter(name="--preset", help="quick, standard, thorough or demo")] = None,
+    preset_name: Preset = None,
     name: Annotated[str | None, Parameter(help="The adapter's name")] = None,
     config_file: ConfigFile = None,
     detach: Annotated[bool, Parameter(help="Return at once; the run goes on by itself", negative="")] = False,
@@ -61,10 +76,10 @@ def watch(engine: LLMEngine, run: Any, common: Common) -> int:
 
 @llm.command
 def check(
-    dataset: str | None = None,
+    dataset: DatasetName = None,
     /,
     *,
-    preset_name: Annotated[str | None, Parameter(name="--preset")] = None,
+    preset_name: Preset = None,
     config_file: ConfigFile = None,
     probe: Annotated[bool, Parameter(help="Load the model and measure speed and memory", negative="")] = False,
     flags: Annotated[TrainConfig | None, Parameter(name="*")] = None,
@@ -72,7 +87,7 @@ def check(
 ) -> int:
     """Say what a training with these parameters will be, without starting it: steps, tokens, memory, disk, time.
 
-    Exits with 1 if it does not fit into the memory.
+    And what is learned of the first rows. Exits with 1 if it does not fit into the memory.
 
     For example:
 
@@ -94,6 +109,8 @@ def check(
         say(f"{'>' if found['fits'] else '!'} {text}")
     for text in found["warnings"]:
         say(f"! {text}")
+    say("\nThe first rows; «so» stands what is learned:")
+    show_rows(found["mask"], first=1)
     return EXIT_OK if found["fits"] else EXIT_FAILED
 
 

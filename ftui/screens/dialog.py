@@ -40,14 +40,34 @@ class Dialog(ModalScreen[Result]):
         self.dismiss(None)
 
 
-class TextDialog(Dialog[None]):
-    """A text to read; j and k scroll it. text: or what draws it for lines of so many characters."""
+class ScrolledDialog(Dialog[Result]):
+    """A dialog whose box is a VerticalScroll: j k g G move in it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q,enter,question_mark", "close", show=False),
         Binding("j", "scroll(1)", show=False),
         Binding("k", "scroll(-1)", show=False),
+        Binding("g", "edge('home')", show=False),
+        Binding("G", "edge('end')", show=False),
     ]
+
+    @property
+    def box(self) -> VerticalScroll:
+        return self.query_one(".box", VerticalScroll)
+
+    def on_mount(self) -> None:
+        self.box.focus()
+
+    def action_scroll(self, lines: int) -> None:
+        self.box.scroll_relative(y=lines, animate=False)
+
+    def action_edge(self, which: str) -> None:
+        self.box.scroll_home(animate=False) if which == "home" else self.box.scroll_end(animate=False)
+
+
+class TextDialog(ScrolledDialog[None]):
+    """A text to read. text: or what draws it for lines of so many characters."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("q,enter,question_mark", "close", show=False)]
 
     def __init__(self, title: str, text: Content | Callable[[int], Content]):
         super().__init__()
@@ -63,12 +83,6 @@ class TextDialog(Dialog[None]):
     def on_resize(self) -> None:
         text = self.text if isinstance(self.text, Content) else self.text(self.room)
         self.query_one(".box Static", Static).update(text)
-
-    def on_mount(self) -> None:
-        self.query_one(".box").focus()
-
-    def action_scroll(self, lines: int) -> None:
-        self.query_one(".box").scroll_relative(y=lines, animate=False)
 
 
 class Question(Dialog[str]):

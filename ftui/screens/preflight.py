@@ -13,19 +13,17 @@ from textual.widgets import Static
 
 from ftui import preflight
 from ftui.clean import clean_line
-from ftui.screens.dialog import Dialog
-from ftui.widgets.token_view import draw_rows
+from ftui.screens.dialog import ScrolledDialog
+from ftui.widgets.token_view import LEGEND, draw_rows
 
 
-class PreflightScreen(Dialog[str]):
+class PreflightScreen(ScrolledDialog[str]):
     """Closes with `fit` where the changes are wanted, with `probe` where the speed shall be measured."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,enter,v", "close", show=False),
         Binding("f", "answer('fit')", show=False),
         Binding("p", "answer('probe')", show=False),
-        Binding("j", "scroll(1)", show=False),
-        Binding("k", "scroll(-1)", show=False),
     ]
 
     def __init__(self, found: dict[str, Any]):
@@ -48,12 +46,6 @@ class PreflightScreen(Dialog[str]):
     def on_resize(self) -> None:
         self.query_one(".box Static", Static).update(draw(self.found, self.room))
 
-    def on_mount(self) -> None:
-        self.query_one(".box").focus()
-
-    def action_scroll(self, lines: int) -> None:
-        self.query_one(".box").scroll_relative(y=lines, animate=False)
-
     def action_answer(self, answer: str) -> None:
         if answer[0] in self.answers:
             self.dismiss(answer)
@@ -71,7 +63,7 @@ def draw(found: dict[str, Any], width: int) -> Content:
         lines += [Content(" " * TITLE + line) for line in more]
     lines += _marked("→" if found["fits"] else "⚠", preflight.advice(found), _style(found), width)
     lines += _marked("⚠", found["warnings"], "$text-warning", width)
-    return Content("\n").join([*lines, Content(""), *draw_rows(found["mask"], 1)])
+    return Content("\n").join([*lines, Content(""), LEGEND, *draw_rows(found["mask"], 1)])
 
 
 def _style(found: dict[str, Any]) -> str:

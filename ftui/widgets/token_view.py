@@ -11,12 +11,14 @@ from ftui.format import bar, count, size
 
 LEARNED, CONTEXT = "bold underline $text-success", "$foreground-muted"
 
+LEGEND = Content.assemble("Learned: ", ("like this", LEARNED), ", context: ", ("like this", CONTEXT))
+
 
 def draw(found: dict[str, Any]) -> Content:
     """What `LLMEngine.show_tokens` tells."""
     share = found["too_long"] / max(1, found["counted"])
     lines = [
-        Content.assemble("Learned: ", ("like this", LEARNED), ", context: ", ("like this", CONTEXT)),
+        LEGEND,
         Content(
             f"{count(found['counted'])} rows, {count(found['tokens'])} tokens, the longest {count(found['longest'])}; "
             f"{share:.1%} are longer than {count(found['max_length'])} and would be cut"

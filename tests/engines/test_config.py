@@ -80,3 +80,19 @@ def test_more_accumulation_than_rows_is_caught_with_a_way_out() -> None:
 def test_few_steps_are_a_warning() -> None:
     assert "only 4 optimizer steps" in (check_steps(250, preset("standard")) or "")
     assert check_steps(2000, preset("standard")) is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "changes", "named"),
+    [
+        (149, {"gradient_accumulation_steps": 64}, {"gradient_accumulation_steps": 7}),
+        (149, {"batch_size": 64, "gradient_accumulation_steps": 1}, {"batch_size": 7}),
+        (5, {"gradient_accumulation_steps": 1}, {"num_epochs": 4}),
+        (300, {"gradient_accumulation_steps": 15, "num_epochs": 0.2}, {"num_epochs": 1}),
+    ],
+)
+def test_the_way_to_more_steps_gives_more_steps(rows: int, changes: dict[str, float], named: dict[str, float]) -> None:
+    config = build(TrainConfig, changes)
+    ((name, value),) = named.items()
+    assert f"; {name} {value} would" in (check_steps(rows, config) or "")
+    assert optimizer_steps(rows, config.model_copy(update=named)) >= 20

@@ -225,7 +225,7 @@ def test_reporting_to_a_service_needs_its_package(tiny_model: Path, data: Path, 
     if importlib.util.find_spec("trackio") is not None:
         pytest.skip("this environment has trackio")
     with pytest.raises(UserError, match="trackio, but its package is not installed"):
-        Built({"report_to": "trackio"}, tiny_model, data, tmp_path)
+        prepared.check_named(build(TrainConfig, {"report_to": "trackio"}))
 
 
 def test_liger_kernels_are_asked_for_on_a_gpu_that_has_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

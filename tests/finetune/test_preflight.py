@@ -19,6 +19,8 @@ from engines.llm import LLMEngine
 from engines.running import devices
 from engines.running.follow import LogFile
 from finetune import base_model, preflight, rows
+from ftui.commands import train
+from ftui.console import Common
 
 
 @pytest.fixture
@@ -93,8 +95,30 @@ def test_an_end_of_turn_that_is_not_learned_is_seen(config: TrainConfig, tiny_mo
     assert any("may not stop talking" in text for text in preflight.warnings_of(figures, config))
 
 
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"target_modules": ["q_proj", "nowhere"]}, "no layers called nowhere"),
+        ({"loss": "nowhere:nothing"}, "nowhere:nothing cannot be loaded"),
+    ],
+)
+def test_what_the_training_would_refuse_is_refused_before(
+    engine: LLMEngine, config: TrainConfig, mixed: Path, changes: dict[str, Any], cause: str
+) -> None:
+    dataset = engine.datasets.get(str(mixed))
+    with pytest.raises(UserError, match=cause) as caught:
+        engine.preflight(dataset, config.model_copy(update=changes))
+    if "target_modules" in changes:
+        assert "all-linear" in caught.value.next_step and "v_proj" in caught.value.next_step
+
+
 def test_the_command_refuses_what_does_not_fit(
-    engine: LLMEngine, config: TrainConfig, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: LLMEngine,
+    config: TrainConfig,
+    mixed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = tmp_path / "config.json"
     file.write_text(config.model_dump_json())
@@ -109,6 +133,9 @@ def test_the_command_refuses_what_does_not_fit(
     assert code == 0 and found["fits"] and found["memory"]["free"] > 1 << 28
     code, found = check("--gradient-accumulation-steps", "500")
     assert code == 2 and "one optimizer step takes" in str(found)
+    assert train.check(str(mixed), config_file=file, common=Common(home=engine.workspace.home)) == 0
+    told = capsys.readouterr().out
+    assert "memory  " in told and "— row 3:" in told and "<|im_end|>»" in told
     monkeypatch.setattr(devices, "free_memory", lambda: 1 << 20)
     refused = engine.preflight(engine.datasets.get(str(mixed)), config)
     assert not refused["fits"] and not refused["fits_after_changes"]

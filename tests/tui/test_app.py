@@ -53,6 +53,11 @@ async def test_help_and_palette_open_from_the_keys(engine: LLMEngine) -> None:
     async with opened(engine) as ui:
         await ui.press("question_mark")
         await ui.until(lambda: isinstance(ui.app.screen, TextDialog) and ui.shows("Everywhere", "Command palette"))
+        box = ui.app.screen.query_one(".box")
+        await ui.press("G")
+        await ui.until(lambda: box.max_scroll_y > 0 and box.scroll_y == box.max_scroll_y)
+        await ui.press("g")
+        await ui.until(lambda: box.scroll_y == 0)
         await ui.press("escape", "colon")
         await ui.until(lambda: isinstance(ui.app.screen, CommandPalette))
         await ui.type("Zoom")
