@@ -24,7 +24,7 @@ def mark(state: str) -> Content:
 
 def head(run: Run, status: RunStatus, progress: Progress, width: int) -> Content:
     """Everything above the chart."""
-    lines = [_title(run, status, progress), _bar(status, progress, width)]
+    lines = [_title(run, status, progress), _bar(run, status, progress, width)]
     pairs = _training(status, progress) if run.kind in TRAININGS else _work(status, progress)
     lines += _pairs(pairs, width - 2)
     lines += [Content.styled(clean_line(f"⚠ {text}"), "$text-warning") for text in progress.warnings[-2:]]
@@ -40,11 +40,12 @@ def _title(run: Run, status: RunStatus, progress: Progress) -> Content:
     )
 
 
-def _bar(status: RunStatus, progress: Progress, width: int) -> Content:
+def _bar(run: Run, status: RunStatus, progress: Progress, width: int) -> Content:
     share = 1.0 if status.state == "done" else progress.share
     if share is None:
-        text = "waiting for the device" if status.state == "queued" else "starting" if status.active else ""
-        return Content.styled(text, "$foreground-muted")
+        has_begun = progress.phase and run.kind not in TRAININGS
+        text = "waiting for the device" if status.state == "queued" else "working" if has_begun else "starting"
+        return Content.styled(text if status.active else "", "$foreground-muted")
     cells = max(10, min(50, width - 30))
     full = round(share * cells)
     where = f" {share:4.0%}  {_done(progress)}"
