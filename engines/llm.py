@@ -151,6 +151,7 @@ class LLMEngine:
 
         Raises UserError for what must not start.
         """
+        config = _absolute(config)
         device = devices.resolve(config.device)
         model = self.models.resolve(config.base_model, device)
         python, env = self.environments.require("llm"), self._training_variables(config)
@@ -182,6 +183,7 @@ class LLMEngine:
         and parameters but the number of epochs, from whose last checkpoint to go on.
         """
         self.check(dataset, config)
+        config = _absolute(config)
         device = devices.resolve(config.device)
         model = self.models.resolve(config.base_model, device)
         output = self._output(config, name, dataset)
@@ -255,11 +257,11 @@ class LLMEngine:
             variables = {**variables, "PYTHONPATH": os.pathsep.join(place for place in places if place)}
         return {**variables, "WANDB_MODE": "online"} if config.report_to == "wandb" else variables
 
-    def training_run(self, run_id: str | None = None, *, active: bool = False) -> Run:
-        """The run named, or else the newest training. Raises UserError if there is none."""
+    def training_run(self, run_id: str | None = None) -> Run:
+        """The run named, else the training that runs, else the newest one. Raises UserError if there is none."""
         if run_id:
             return self.runs.get(run_id)
-        run = self.runs.newest("train", active=active) or self.runs.newest("train")
+        run = self.runs.newest("train", active=True) or self.runs.newest("train")
         if run is None:
             raise UserError("not_found", "nothing has been trained yet", "Start with `ftui llm train`.")
         return run
@@ -326,3 +328,11 @@ class LLMEngine:
     def doctor(self) -> dict[str, Any]:
         """What this machine and workspace have, as plain data."""
         return doctor.report(self)
+
+
+def _absolute(config: TrainConfig) -> TrainConfig:
+    """With the file of a loss of one's own as it is seen from here: the training runs in another folder."""
+    file, _, function = config.loss.rpartition(":")
+    if not file.endswith(".py"):
+        return config
+    return config.model_copy(update={"loss": f"{Path(file).expanduser().absolute()}:{function}"})

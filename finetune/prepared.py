@@ -163,6 +163,14 @@ def build_trainer(
     return trainer
 
 
+def epochs_of(rows: int, config: TrainConfig) -> float:
+    """How often the data is gone through, also where a number of steps decides."""
+    if not config.max_steps:
+        return config.num_epochs
+    one = config.model_copy(update={"num_epochs": 1, "max_steps": 0})
+    return round(config.max_steps / optimizer_steps(rows, one), 2)
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A trainer with what is to be told of it. parts: training and held-out rows; data: the dataset's fingerprint."""
@@ -209,7 +217,7 @@ def prepare(dataset: Path, model: str, config: TrainConfig, folder: Path) -> Pre
     trainer.speed_up(precision)
     told = {
         "total_steps": optimizer_steps(count, config),
-        "epochs": config.num_epochs,
+        "epochs": epochs_of(count, config),
         "rows": count,
         "eval_rows": len(parts[1].input_ids),
         "tokens_per_epoch": parts[0].tokens,

@@ -199,6 +199,10 @@ def _train_voice(facts: Facts) -> str:
     return _launch(facts) or _verify(facts)
 
 
+def _answers(facts: Facts) -> str:
+    return _needs_run(facts) or ("" if facts.run_kind == "train" else "Only a training of a language model has answers")
+
+
 @dataclass(frozen=True)
 class Action:
     """One thing that can be done.
@@ -259,6 +263,7 @@ ACTIONS = (
     Action("next_match", "n", "Next match", "Next", RUNS, (), _needs_search),
     Action("previous_match", "N", "Previous match", "Previous", RUNS, (), _needs_search),
     Action("log_scale", "l", "Loss chart: logarithmic or linear", "Log scale", RUNS, (), _needs_run),
+    Action("answers", "a", "Sample answers, evaluation by evaluation", "Answers", ("run",), (), _answers),
     Action("filter", "/", "Filter the adapters by words", "Filter", ADAPTERS, (), _needs_adapters),
     Action("sort", "O", "Order the adapters by the next column", "Sort", ADAPTERS, (), _needs_adapter),
     Action("card", "v", "View the adapter's card; note, tag or copy it", "Card", ADAPTERS, (), _needs_adapter),

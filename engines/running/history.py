@@ -64,7 +64,7 @@ def compare(runs: list[Run]) -> dict[str, Any]:
     names = list(dict.fromkeys(name for one in told for name in one))
     rows = {name: [one.get(name) for one in told] for name in names}
     progress = [progress_of(run) for run in runs]
-    results = [run.result() for run in runs]
+    results = [run.result() or _figures_so_far(run, one) for run, one in zip(runs, progress, strict=True)]
     return {
         "runs": [run.id for run in runs],
         "names": [run.name for run in runs],
@@ -74,6 +74,14 @@ def compare(runs: list[Run]) -> dict[str, Any]:
         "losses": [one.losses for one in progress],
         "eval_losses": [one.eval_losses for one in progress],
     }
+
+
+def _figures_so_far(run: Run, progress: Progress) -> dict[str, Any]:
+    """Of a training that has no result, or none yet."""
+    names = ("loss", "eval_loss", "tokens_per_second", "memory")
+    status = run.status()
+    seconds = status.ended_at - status.started_at if status.ended_at and status.started_at else None
+    return {"steps": progress.step or None, "seconds": seconds} | {name: getattr(progress, name) for name in names}
 
 
 def _told(run: Run) -> dict[str, Any]:

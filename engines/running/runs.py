@@ -128,17 +128,29 @@ class Runs:
         return sorted(runs, key=lambda run: run.spec.get("created_at", 0), reverse=True)
 
     def get(self, run_id: str) -> Run:
-        """The run `run_id`, or the one whose id begins so. Raises UserError if there is none, or several."""
+        """The run of this id, or whose id begins so, or of this name. Raises UserError if there is none, or several."""
         check_name(run_id, "a run")
-        found = [run for run in self.list() if run.id.startswith(run_id)]
-        exact = [run for run in found if run.id == run_id]
-        if len(exact or found) == 1:
-            return (exact or found)[0]
-        problem = f"there is no run {run_id}" if not found else f"{len(found)} runs begin with {run_id}"
-        raise UserError("not_found", problem, "See `ftui runs list`.")
+        runs = self.list()
+        for found, how in (
+            ([run for run in runs if run.id == run_id], "are"),
+            ([run for run in runs if run.id.startswith(run_id)], "begin with"),
+            ([run for run in runs if run.name == run_id], "are called"),
+        ):
+            if len(found) == 1:
+                return found[0]
+            if found:
+                newest = ", ".join(run.id for run in found[:3])
+                raise UserError("not_found", f"{len(found)} runs {how} {run_id}", f"Name one by its id: {newest} …")
+        raise UserError("not_found", f"there is no run {run_id}", "See `ftui runs list`.")
 
     def newest(self, kind: str, *, active: bool = False) -> Run | None:
-        return next((run for run in self.list(kind) if not active or run.status().active), None)
+        """active: of those that are under way; one that waits for its device comes after one that has it."""
+        runs = self.list(kind)
+        if not active:
+            return next(iter(runs), None)
+        states = [(run, run.status()) for run in runs]
+        runs = [run for run, status in states if status.active and status.state != "queued"]
+        return next(iter(runs + [run for run, status in states if status.state == "queued"]), None)
 
     def create(
         self,

@@ -150,11 +150,11 @@ class VoiceJobs:
         own = self.workspace.voice / "models" / Path(config.whisper_model).name
         return str(own) if is_real_dir(own) else config.whisper_model
 
-    def training_run(self, run_id: str | None = None, *, active: bool = False) -> Run:
-        """The run named, or else the newest training. Raises UserError if there is none."""
+    def training_run(self, run_id: str | None = None) -> Run:
+        """The run named, else the training that runs, else the newest one. Raises UserError if there is none."""
         if run_id:
             return self.runs.get(run_id)
-        run = self.runs.newest("voice", active=active) or self.runs.newest("voice")
+        run = self.runs.newest("voice", active=True) or self.runs.newest("voice")
         if run is None:
             raise UserError("not_found", "no voice has been trained yet", "Start with `ftui tts train`.")
         return run

@@ -11,7 +11,8 @@ from engines.config.train import TrainConfig
 from engines.contract.errors import EXIT_OK
 from engines.running import history
 from engines.running.runs import Run
-from ftui import format
+from ftui import format, sample_lines
+from ftui.commands.llm import RunName
 from ftui.commands.runs import runs
 from ftui.commands.train import watch
 from ftui.console import Common, note, say, say_json, started, table
@@ -112,20 +113,15 @@ def _started(engine: Any, run: Run, detach: bool, common: Common) -> int:
 
 
 @runs.command
-def samples(run: str, /, *, common: Common | None = None) -> int:
+def samples(run: RunName = None, /, *, common: Common | None = None) -> int:
     """What the model answered to the sample prompts, evaluation by evaluation."""
     common = common or Common()
-    found = history.progress_of(common.engine().runs.get(run)).samples
+    found = history.progress_of(common.engine().training_run(run)).samples
     if common.json:
         say_json([{"step": step, "prompt": prompt, "answer": answer} for step, prompt, answer in found])
         return EXIT_OK
-    for prompt in dict.fromkeys(prompt for _, prompt, _ in found):
-        say(f"> {prompt}")
-        for step, asked, answer in found:
-            if asked == prompt:
-                say(f"  step {step:>6}: {' '.join(answer.split())}")
-    if not found:
-        say("no samples: the run had no evaluation yet, or sample_tokens 0")
+    for line in sample_lines.lines(found):
+        say(line)
     return EXIT_OK
 
 

@@ -20,7 +20,10 @@ from ftui.console import Common, finish, follow, say, say_json
 llm = App(name="llm", help="Language-model adapters: from an export to an answer.", help_format="plaintext")
 
 Config = TypeVar("Config", bound=JobConfig)
-RunName = Annotated[str | None, Parameter(help="A run's id or its beginning; default: the newest training")]
+RunName = Annotated[
+    str | None,
+    Parameter(help="A run's id, its beginning, or its name; default: the training that runs, else the newest"),
+]
 ConfigFile = Annotated[Path | None, Parameter(name="--config", help="Parameters from a JSON file; flags win over it")]
 
 

@@ -66,10 +66,14 @@ def watch(engine: LLMEngine, run: Any, common: Common) -> int:
     status, progress = follow(engine, run, quiet=common.json)
 
     def report(result: dict[str, Any]) -> None:
-        say(f"adapter:   {result.get('adapter')}")
+        model, adapter = result.get("model"), result.get("adapter")  # one of them
+        say(f"model:     {model}" if model else f"adapter:   {adapter}")
         say(f"loss:      {format.number(result.get('loss'))}, held-out part {format.number(result.get('eval_loss'))}")
         say(f"time:      {format.duration(result.get('seconds'))}")
-        say(f"activate:  ftui adapters activate {result.get('adapter')}")
+        if model:
+            say(f"try it:    ftui llm chat --base --base-model {model}")
+        else:
+            say(f"activate:  ftui adapters activate {adapter}")
 
     return finish(run, status, progress, as_json=common.json, report=report)
 
@@ -125,7 +129,7 @@ def stop(
     """Save a checkpoint and stop; `ftui llm resume` goes on from there."""
     common = common or Common()
     engine = common.engine()
-    chosen = engine.training_run(run, active=True)
+    chosen = engine.training_run(run)
     return stop_and_wait(engine.runs, chosen, grace, as_json=common.json)
 
 
@@ -150,7 +154,7 @@ def resume(
 
 @llm.command
 def status(run: RunName = None, /, *, common: Common | None = None) -> int:
-    """How the newest training stands."""
+    """How the training stands that runs, else the newest one."""
     common = common or Common()
     engine = common.engine()
     show_status(engine.training_run(run), as_json=common.json)

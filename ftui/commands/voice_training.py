@@ -155,7 +155,7 @@ def stop(
     """Save where the training is and stop; `ftui tts resume` goes on from there."""
     common = common or Common()
     engine = common.tts_engine()
-    chosen = engine.voice_jobs.training_run(run, active=True)
+    chosen = engine.voice_jobs.training_run(run)
     return stop_and_wait(engine.runs, chosen, grace, as_json=common.json)
 
 

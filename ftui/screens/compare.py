@@ -24,7 +24,7 @@ def draw(found: dict[str, Any], width: int) -> Content:
         text = "".join(f"{clean_line(str(one))[: cell - 1]:<{cell}}" for one in cells)
         return Content.assemble((f"{title[: TITLE - 1]:<{TITLE}}", "$foreground-muted"), (text, style))
 
-    lines = [row("", names, "bold"), row("state", found["states"])]
+    lines = [row("", [shortened(name, cell - 1) for name in names], "bold"), row("state", found["states"])]
     lines += [row(name, map(_cell, values)) for name, values in found["parameters"].items()]
     if not found["parameters"]:
         lines.append(Content.styled("the same parameters, data and versions", "$foreground-muted"))
@@ -37,6 +37,14 @@ def draw(found: dict[str, Any], width: int) -> Content:
         if picture.plain:
             lines += [Content(""), Content.styled(title.replace("_", " "), "bold"), picture]
     return Content("\n").join(lines)
+
+
+def shortened(name: str, width: int) -> str:
+    """A name in `width` characters: what is cut lies in its middle, for its end is what tells runs apart."""
+    if len(name) <= width:
+        return name
+    end = (width - 1) // 2
+    return f"{name[: width - 1 - end]}…{name[len(name) - end :]}"
 
 
 def _cell(value: Any) -> str:

@@ -39,15 +39,14 @@ class Lists:
 
     datasets: list[Dataset]
     adapters: list[Adapter]
-    training: Run | None  # the newest that is active, else the newest
+    training: Run | None  # one that runs, else one that waits, else the newest
     training_active: bool
 
 
 def look(engine: LLMEngine) -> Lists:
     """Read the lists from disk; runs in a thread."""
-    trainings = engine.runs.list("train")
-    active = next((run for run in trainings if run.status().active), None)
-    newest = active or next(iter(trainings), None)
+    active = engine.runs.newest("train", active=True)
+    newest = active or engine.runs.newest("train")
     return Lists(engine.datasets.list(), engine.adapters.list(), newest, active is not None)
 
 

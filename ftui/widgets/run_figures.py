@@ -77,7 +77,7 @@ def _training(status: RunStatus, progress: Progress) -> list[tuple[str, str]]:
         ("rate", rate(progress.learning_rate)),
         ("gradient", number(progress.grad_norm, 3)),
         ("speed", speed),
-        ("memory", _machine(progress)),
+        ("mem, load", _machine(progress)),
         ("ETA", duration(progress.eta_seconds(time.time())) if status.active else UNKNOWN),
         ("elapsed", duration(_elapsed(status))),
         *([("attempt", str(status.attempt))] if status.attempt > 1 else []),
@@ -91,7 +91,7 @@ def _machine(progress: Progress) -> str:
         parts.append(f"{progress.utilization:.0%}")
     if progress.temperature is not None:
         parts.append(f"{progress.temperature:.0f} °C")
-    return " ".join(parts)
+    return ", ".join(parts)
 
 
 def _elapsed(status: RunStatus) -> float | None:

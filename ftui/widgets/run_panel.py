@@ -11,6 +11,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from engines.running.runs import Run
+from ftui import sample_lines
 from ftui.clean import clean_line
 from ftui.follower import Follower, Move
 from ftui.format import count
@@ -157,6 +158,13 @@ class RunPanel(Pane):
     def do_log_scale(self) -> None:
         self.chart.log_scale = not self.chart.log_scale
         self.ftui.remember(log_scale=self.chart.log_scale)
+
+    def do_answers(self) -> None:
+        from ftui.screens.dialog import TextDialog
+
+        lines = sample_lines.lines(self.follower.progress.samples if self.follower else [])
+        styled = [Content.styled(clean_line(line), "bold" if line.startswith(">") else "") for line in lines]
+        self.app.push_screen(TextDialog("Sample answers", Content("\n").join(styled)))
 
     @on(Input.Submitted, "#find")
     def _entered(self, event: Input.Submitted) -> None:

@@ -63,6 +63,15 @@ def test_found_by_id_or_by_its_beginning(runs: Runs) -> None:
         runs.get("x")
 
 
+def test_found_by_its_name(runs: Runs) -> None:
+    named = runs.create("train", "me-v2", [sys.executable, "-c", ""])
+    assert runs.get("me-v2").id == named.id
+    again = runs.create("train", "me-v2", [sys.executable, "-c", ""])
+    with pytest.raises(UserError, match="2 runs are called me-v2") as caught:
+        runs.get("me-v2")
+    assert named.id in caught.value.next_step and again.id in caught.value.next_step
+
+
 def test_a_whole_id_wins_over_a_longer_one(runs: Runs) -> None:
     run = create(runs)
     longer = run.folder.with_name(f"{run.id}0")

@@ -18,6 +18,8 @@ from engines.running.follow import LogFile
 from engines.running.progress import Progress
 from engines.running.runs import Run
 from finetune.methods import custom_loss
+from ftui.commands.train import watch
+from ftui.console import Common
 
 LOSSES = Path(__file__).parent / "losses.py"
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "contrastive_loss.py"
@@ -50,7 +52,9 @@ def finished(engine: LLMEngine, run: Run, state: str = "done") -> None:
     assert status.state == state, f"{status}\n{run.log.read_text()[-3000:]}"
 
 
-def test_all_weights_make_a_model_that_can_be_a_base(engine: LLMEngine, tiny_model: Path, dataset_file: Path) -> None:
+def test_all_weights_make_a_model_that_can_be_a_base(
+    engine: LLMEngine, tiny_model: Path, dataset_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from safetensors.torch import load_file
 
     dataset = engine.datasets.get(str(dataset_file))
@@ -58,6 +62,9 @@ def test_all_weights_make_a_model_that_can_be_a_base(engine: LLMEngine, tiny_mod
     run = engine.train(dataset, config, name="whole")
     finished(engine, run)
     assert run.result()["model"] == "whole" and not engine.adapters.list()
+    assert watch(engine, run, Common(home=engine.workspace.home)) == 0
+    told = capsys.readouterr().out
+    assert "model:     whole" in told and "--base-model whole" in told and "adapter" not in told
     model = next(model for model in engine.models.list() if model.name == "whole")
     before = load_file(tiny_model / "model.safetensors")
     after = load_file(model.path / "model.safetensors")
@@ -162,11 +169,14 @@ def test_a_stop_inside_a_long_step_comes_at_once_and_resumes_exactly(
     assert slow_bytes == (engine.adapters.get("whole").path / adapter).read_bytes()
 
 
-def test_the_worked_example_of_a_loss_trains(engine: LLMEngine, tiny_model: Path, dataset_file: Path) -> None:
+def test_the_worked_example_of_a_loss_trains(
+    engine: LLMEngine, tiny_model: Path, dataset_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(EXAMPLE.parent.parent)  # the training runs in another folder, and the file is named from this one
     dataset = engine.datasets.get(str(dataset_file))
     config = config_for(
-        tiny_model, loss=f"{EXAMPLE}:contrastive", batch_size=8, gradient_accumulation_steps=1, num_epochs=8,
-        target_modules=["all-linear"],
+        tiny_model, loss="examples/contrastive_loss.py:contrastive", batch_size=8, gradient_accumulation_steps=1,
+        num_epochs=8, target_modules=["all-linear"],
     )  # fmt: skip
     run = engine.train(dataset, config, name="contrastive")
     finished(engine, run)

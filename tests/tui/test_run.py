@@ -56,6 +56,15 @@ async def test_start_trains_and_the_new_adapter_appears(engine: LLMEngine, stand
         await ui.until(lambda: ui.screen.adapter_panel.adapter is not None and ui.shows(adapter.name))
 
 
+async def test_the_sample_answers_are_read(engine: LLMEngine) -> None:
+    engine.runs.wait(start_run(engine, "--steps", "4", "--answers", name="talker"))
+    async with opened(engine) as ui:
+        await ui.go_to("run")
+        await ui.until(lambda: ui.shows("✓ done", "talker"))
+        await ui.press("a")
+        await ui.until(lambda: ui.shows("Sample answers", "> Tea?", "step      2: cup 2 ~", "step      4: cup 4 ~"))
+
+
 async def test_the_demo_prepares_the_sample_and_trains_on_it(engine: LLMEngine, stand_in: Path) -> None:
     async with opened(engine) as ui:
         await ui.press("D")

@@ -3,7 +3,7 @@
 It can be a run of its own, or stand where the training environment's interpreter is expected:
 
     python training_job.py [-m finetune.train …] --checkpoints DIR [--steps 20] [--seconds 0.02]
-        [--fail-at STEP] [--say FILE] [--wait-for FILE] [--output ADAPTER_DIR --name NAME]
+        [--fail-at STEP] [--say FILE] [--wait-for FILE] [--answers] [--output ADAPTER_DIR --name NAME]
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--fail-at", type=int, default=0)
     parser.add_argument("--say", type=Path, help="print this file first")
     parser.add_argument("--wait-for", type=Path, help="do not end before this file is there")
+    parser.add_argument("--answers", action="store_true", help="sample answers at each evaluation")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--name", default="")
     return parser.parse_known_args()[0]
@@ -61,6 +62,8 @@ def main() -> None:
         emit("metrics", step=step, epoch=epoch, loss=loss, learning_rate=2e-4, grad_norm=1.0, tokens_per_second=140.0)
         if step % max(1, given.steps // 8) == 0:
             emit("metrics", step=step, epoch=epoch, eval_loss=loss + 0.15)
+            if given.answers:
+                emit("sample", step=step, prompt="Tea?", answer=f"cup {step}\n~")
         if step == given.fail_at and first == 0:
             (given.checkpoints / str(step)).touch()
             cause = "out of memory: tried to allocate 2 GB"
