@@ -91,7 +91,9 @@ class Helpers:
         """Put the rows of all helpers behind those in `rows`; returns what each has counted. Raises their errors."""
         counts = []
         for answer, file in zip(self._answers, self._files, strict=True):
+            place = 0
             while not answer.poll(SECONDS_BETWEEN_LOOKS):
+                place = rows.append(file, place)
                 progress()
             try:
                 said = answer.recv()
@@ -102,7 +104,7 @@ class Helpers:
                 raise said
             if isinstance(said, str):
                 raise RuntimeError(f"in a helper: {said}")
-            rows.append(file)
+            rows.append(file, place)
             counts.append(said)
         return counts
 

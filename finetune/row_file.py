@@ -69,13 +69,13 @@ class RowFile(RowBuffer):
         self.sha256.update(block)
         super().put(block)
 
-    def append(self, fd: int) -> None:
-        """The rows of another file, from its beginning."""
+    def append(self, fd: int, place: int) -> int:
+        """What another file has from `place` on; where that ends."""
         self.flush()
-        place = 0
         while block := os.pread(fd, WRITTEN_BYTES, place):
             self.put(block)
             place += len(block)
+        return place
 
     def make_durable(self) -> None:
         self.flush()
