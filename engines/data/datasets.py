@@ -89,15 +89,18 @@ class Datasets:
         )
 
     def preview(self, dataset: Dataset, first: int = 0, count: int = 20) -> Sequence[Sequence[dict[str, str]]]:
-        """The messages of up to `count` dialogs from row `first` on; rows that cannot be read are left out."""
+        """The messages of up to `count` dialogs from row `first` on, or the text of a row without dialog as one.
+
+        Rows that cannot be read are left out.
+        """
         dialogs = []
         with open(dataset.path, encoding="utf-8", errors="replace") as file:
             for line in islice(file, first, first + count):
                 try:
                     row = json.loads(line)
-                    messages = row["messages"] or [{"role": "text", "content": row.get("text", "")}]
+                    messages = row.get("messages") or [{"role": "text", "content": row["text"]}]
                     dialogs.append([{"role": str(turn["role"]), "content": str(turn["content"])} for turn in messages])
-                except (ValueError, KeyError, TypeError, RecursionError):
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                     continue
         return dialogs
 

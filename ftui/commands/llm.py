@@ -81,7 +81,8 @@ def report_dataset(report: dict[str, Any]) -> None:
     if owner.get("name"):
         say(f"owner:    {owner['name']} (found by {owner.get('found_by', '?').replace('_', ' ')})")
     say(f"format:   {report.get('format')}")
-    say(f"dialogs:  {format.count(report.get('dialogs'))} with {format.count(report.get('turns'))} turns")
+    if report.get("dialogs") != 0:  # texts are rows alone
+        say(f"dialogs:  {format.count(report.get('dialogs'))} with {format.count(report.get('turns'))} turns")
     months = report.get("months") or {}
     if len(months) > 1:
         busiest = max(months, key=lambda month: months[month])

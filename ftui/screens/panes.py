@@ -131,9 +131,11 @@ class PanesPlace(Place):
     def focus_pane(self) -> None:
         pane = self.panes[self.pane]
         target = pane.target() if isinstance(pane, Pane) else pane
-        self.set_focus(target)
+        self.set_focus(target if target.focusable else None)  # a Run pane without a run has nothing to be focused
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        if event.widget is not self.focused:  # keys that came quickly have gone on from there
+            return
         for name, pane in self.panes.items():
             if pane in event.widget.ancestors_with_self:
                 self.enter(name)

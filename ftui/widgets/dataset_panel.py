@@ -195,7 +195,9 @@ def statistics(dataset: Dataset) -> Content:
     if not report:
         return Content.styled(f"{size(dataset.size)}; made elsewhere, so nothing was counted", "$foreground-muted")
     owner = report.get("owner") or {}
-    lines = [_line("dialogs", f"{_number(report, 'dialogs')} with {_number(report, 'turns')} turns")]
+    lines = []
+    if report.get("dialogs") != 0:  # texts are rows alone
+        lines.append(_line("dialogs", f"{_number(report, 'dialogs')} with {_number(report, 'turns')} turns"))
     if "kinds" in report:
         return Content("\n").join([*lines, *_made_of_project(report)])
     lines += [

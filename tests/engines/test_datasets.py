@@ -19,10 +19,15 @@ def test_list_preview_count(engine: LLMEngine) -> None:
     assert len(shown) == 2 and shown[0][1]["role"] == "assistant"
 
 
+def test_preview_of_texts(engine: LLMEngine) -> None:
+    write_dataset(engine.datasets.path("notes"), [{"text": "Low tide at six.", "conversation": "1"}])
+    assert engine.datasets.preview(engine.datasets.get("notes")) == [[{"role": "text", "content": "Low tide at six."}]]
+
+
 def test_preview_survives_broken_rows(engine: LLMEngine) -> None:
     path = write_dataset(engine.datasets.path("talk"), dialog_rows(2))
     with open(path, "ab") as file:
-        file.write(b'{"messages": 3}\nnot json\n\xff\xfe\n')
+        file.write(b'{"messages": 3}\n{"other": 1}\n[1]\nnot json\n\xff\xfe\n')
     assert len(engine.datasets.preview(engine.datasets.get("talk"))) == 2
 
 

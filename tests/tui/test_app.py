@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.command import CommandPalette
 
 from engines.contract import statefiles
@@ -64,6 +65,16 @@ async def test_help_and_palette_open_from_the_keys(engine: LLMEngine) -> None:
         await ui.until(lambda: ui.shows("Zoom the pane"))
         await ui.press("enter", "enter")
         await ui.until(lambda: ui.screen.zoomed)
+
+
+async def test_keys_that_come_quickly_are_all_obeyed(engine: LLMEngine) -> None:
+    """The news that a pane has the focus may come when the next key has left that pane already."""
+    async with opened(engine, (80, 24)) as ui:
+        for expected in ("run", "dataset", "run", "dataset"):
+            for _ in range(2):
+                ui.app.post_message(events.Key("tab", "\t"))
+            await ui.pilot.pause(0.5)
+            assert ui.screen.pane == expected
 
 
 async def test_a_key_of_another_pane_says_where_it_works(engine: LLMEngine) -> None:
