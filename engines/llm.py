@@ -165,6 +165,7 @@ class LLMEngine:
             "seconds": time_needed[0] if time_needed else None,
             "seconds_from": time_needed[1] if time_needed else None,
             "disk_free": disk,
+            "fits_disk": found["disk_bytes"] <= disk,
             "warnings": [*preflight.advice(config, model, device), *found["warnings"]],
         }
 
@@ -260,7 +261,7 @@ class LLMEngine:
     def training_run(self, run_id: str | None = None) -> Run:
         """The run named, else the training that runs, else the newest one. Raises UserError if there is none."""
         if run_id:
-            return self.runs.get(run_id)
+            return self.runs.get(run_id, "train")
         run = self.runs.newest("train", active=True) or self.runs.newest("train")
         if run is None:
             raise UserError("not_found", "nothing has been trained yet", "Start with `ftui llm train`.")

@@ -168,7 +168,8 @@ def epochs_of(rows: int, config: TrainConfig) -> float:
     if not config.max_steps:
         return config.num_epochs
     one = config.model_copy(update={"num_epochs": 1, "max_steps": 0})
-    return round(config.max_steps / optimizer_steps(rows, one), 2)
+    whole, steps = divmod(config.max_steps, optimizer_steps(rows, one))
+    return round(whole + steps * config.batch_size * config.gradient_accumulation_steps / rows, 2)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def facts(found: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("memory", f"{size(memory['total'])} at the peak of {size(memory['free'])} free on {found['device']}: {fits}"),
         ("", ", ".join(f"{part} {size(memory[part])}" for part in PARTS if memory[part])),
-        ("disk", f"up to {size(found['disk_bytes'])} of {size(found['disk_free'])} free"),
+        ("disk", f"up to {size(found['disk_bytes'])} of {size(found['disk_free'])} free{_disk(found)}"),
         ("time", _time(found)),
     ]
 
@@ -46,6 +46,10 @@ def advice(found: dict[str, Any]) -> list[str]:
     if not found["fits_after_changes"]:
         return [f"nothing makes it fit: {after} at the least. Choose a smaller base model, or free some memory"]
     return [f"to make it fit ({after}): {' '.join(command_line.flags(changes))}"]
+
+
+def _disk(found: dict[str, Any]) -> str:
+    return "" if found["fits_disk"] else ": does NOT fit. Free some space, or keep fewer checkpoints"
 
 
 def _time(found: dict[str, Any]) -> str:

@@ -127,14 +127,17 @@ class Runs:
         runs = [run for run in runs if run.spec and kind in (None, run.kind)]
         return sorted(runs, key=lambda run: run.spec.get("created_at", 0), reverse=True)
 
-    def get(self, run_id: str) -> Run:
-        """The run of this id, or whose id begins so, or of this name. Raises UserError if there is none, or several."""
+    def get(self, run_id: str, kind: str | None = None) -> Run:
+        """The run of this id, or whose id begins so, or of this name. Raises UserError if there is none, or several.
+
+        kind: a name means a run of this kind, for an evaluation is called like the training whose adapter it is of.
+        """
         check_name(run_id, "a run")
         runs = self.list()
         for found, how in (
             ([run for run in runs if run.id == run_id], "are"),
             ([run for run in runs if run.id.startswith(run_id)], "begin with"),
-            ([run for run in runs if run.name == run_id], "are called"),
+            ([run for run in runs if run.name == run_id and kind in (None, run.kind)], "are called"),
         ):
             if len(found) == 1:
                 return found[0]

@@ -153,7 +153,7 @@ class VoiceJobs:
     def training_run(self, run_id: str | None = None) -> Run:
         """The run named, else the training that runs, else the newest one. Raises UserError if there is none."""
         if run_id:
-            return self.runs.get(run_id)
+            return self.runs.get(run_id, "voice")
         run = self.runs.newest("voice", active=True) or self.runs.newest("voice")
         if run is None:
             raise UserError("not_found", "no voice has been trained yet", "Start with `ftui tts train`.")

@@ -32,7 +32,7 @@ def compare(*names: str, common: Common | None = None) -> int:
     """
     common = common or Common()
     registry = common.engine().runs
-    found = history.compare([registry.get(name) for name in names])
+    found = history.compare([registry.get(name, "train") for name in names])
     if common.json:
         say_json(found)
         return EXIT_OK
@@ -84,7 +84,7 @@ def repeat(
     common = common or Common()
     engine = common.engine()
     changes = {field: getattr(flags, field) for field in flags.model_fields_set} if flags is not None else {}
-    return _started(engine, engine.repeat(engine.runs.get(run), name=name, changes=changes), detach, common)
+    return _started(engine, engine.repeat(engine.runs.get(run, "train"), name=name, changes=changes), detach, common)
 
 
 @runs.command
@@ -103,7 +103,7 @@ def extend(
     """
     common = common or Common()
     engine = common.engine()
-    return _started(engine, engine.extend(engine.runs.get(run), epochs, name=name), detach, common)
+    return _started(engine, engine.extend(engine.runs.get(run, "train"), epochs, name=name), detach, common)
 
 
 def _started(engine: Any, run: Run, detach: bool, common: Common) -> int:
@@ -179,7 +179,7 @@ def tensorboard(
     """
     common = common or Common()
     engine = common.engine()
-    chosen = [engine.runs.get(name) for name in names] or engine.runs.list("train")
+    chosen = [engine.runs.get(name, "train") for name in names] or engine.runs.list("train")
     folder = history.tensorboard_folder(chosen, engine.workspace.runs / ".tensorboard")
     python = engine.environments.require("llm")
     note(f"http://127.0.0.1:{port}/  over SSH first: ssh -L {port}:127.0.0.1:{port} HOST")

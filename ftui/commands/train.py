@@ -91,7 +91,8 @@ def check(
 ) -> int:
     """Say what a training with these parameters will be, without starting it: steps, tokens, memory, disk, time.
 
-    And what is learned of the first rows. Exits with 1 if it does not fit into the memory.
+    And what is learned of the first rows. Exits with 1 if it does not fit into the memory or
+    on the disk.
 
     For example:
 
@@ -104,9 +105,10 @@ def check(
     if not common.json:
         note("looking at the dataset and the model …")
     found = engine.preflight(chosen_dataset(engine, dataset), config, probe=probe)
+    code = EXIT_OK if found["fits"] and found["fits_disk"] else EXIT_FAILED
     if common.json:
         say_json(found)
-        return EXIT_OK if found["fits"] else EXIT_FAILED
+        return code
     for title, text in preflight.facts(found):
         say(f"{title:<12} {text}".rstrip())
     for text in preflight.advice(found):
@@ -115,7 +117,7 @@ def check(
         say(f"! {text}")
     say("\nThe first rows; «so» stands what is learned:")
     show_rows(found["mask"], first=1)
-    return EXIT_OK if found["fits"] else EXIT_FAILED
+    return code
 
 
 @llm.command

@@ -66,9 +66,11 @@ def test_found_by_id_or_by_its_beginning(runs: Runs) -> None:
 def test_found_by_its_name(runs: Runs) -> None:
     named = runs.create("train", "me-v2", [sys.executable, "-c", ""])
     assert runs.get("me-v2").id == named.id
+    runs.create("evaluate", "me-v2", [sys.executable, "-c", ""])
+    assert runs.get("me-v2", "train").id == named.id
     again = runs.create("train", "me-v2", [sys.executable, "-c", ""])
     with pytest.raises(UserError, match="2 runs are called me-v2") as caught:
-        runs.get("me-v2")
+        runs.get("me-v2", "train")
     assert named.id in caught.value.next_step and again.id in caught.value.next_step
 
 

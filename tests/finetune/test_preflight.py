@@ -18,7 +18,7 @@ from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.running import devices
 from engines.running.follow import LogFile
-from finetune import base_model, preflight, rows
+from finetune import base_model, preflight, prepared, rows
 from ftui.commands import train
 from ftui.console import Common
 
@@ -136,6 +136,9 @@ def test_the_command_refuses_what_does_not_fit(
     assert train.check(str(mixed), config_file=file, common=Common(home=engine.workspace.home)) == 0
     told = capsys.readouterr().out
     assert "memory  " in told and "— row 3:" in told and "<|im_end|>»" in told
+    monkeypatch.setattr(devices, "free_disk", lambda _: 1 << 20)
+    assert train.check(str(mixed), config_file=file, common=Common(home=engine.workspace.home)) == 1
+    assert "does NOT fit. Free some space" in capsys.readouterr().out
     monkeypatch.setattr(devices, "free_memory", lambda: 1 << 20)
     refused = engine.preflight(engine.datasets.get(str(mixed)), config)
     assert not refused["fits"] and not refused["fits_after_changes"]
@@ -147,3 +150,10 @@ def test_a_batch_larger_than_the_data_names_the_way_out(config: TrainConfig) -> 
     with pytest.raises(UserError, match="one batch takes 64") as caught:
         check_steps(40, config.model_copy(update={"batch_size": 64}))
     assert "batch_size to 1" in caught.value.next_step
+
+
+def test_a_number_of_steps_is_told_in_epochs(config: TrainConfig) -> None:
+    limited = config.model_copy(update={"gradient_accumulation_steps": 4, "max_steps": 30})
+    assert prepared.epochs_of(149, limited) == 0.81  # as the trainer counts: 120 of 149 rows
+    assert prepared.epochs_of(149, limited.model_copy(update={"max_steps": 38 + 1})) == 1.03  # an epoch's last is short
+    assert prepared.epochs_of(149, limited.model_copy(update={"max_steps": 0})) == 2
