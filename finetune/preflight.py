@@ -193,11 +193,15 @@ def preflight(arguments: argparse.Namespace) -> dict[str, Any]:
     footprint = fitting.footprint(config)
     trained = fitting.parameters(config)["trained"]
     changes, after = changes_to_fit(fitting, config, arguments.free)
+    fits = footprint.total <= arguments.free * USABLE
+    warnings = warnings_of(figures, config)
+    if arguments.probe and not fits:
+        warnings.append("it was not probed, for it does not fit: a machine without memory may stop other programs")
     return {
         **figures,
-        "warnings": warnings_of(figures, config),
+        "warnings": warnings,
         "memory": {**asdict(footprint), "total": footprint.total, "free": arguments.free},
-        "fits": footprint.total <= arguments.free * USABLE,
+        "fits": fits,
         "changes": changes,
         "memory_after_changes": after.total,
         "fits_after_changes": after.total <= arguments.free * USABLE,
@@ -206,7 +210,7 @@ def preflight(arguments: argparse.Namespace) -> dict[str, Any]:
         "parameters": fitting.parameters(config)["all"],
         "result_bytes": trained * 4,
         "disk_bytes": saving.space_needed(trained, config.keep_checkpoints),
-        "probe": probe(arguments, config) if arguments.probe else None,
+        "probe": probe(arguments, config) if arguments.probe and fits else None,
     }
 
 

@@ -187,6 +187,7 @@ class Jobs(RunJobs):
                 self._check(probe=True)
             elif answer == "fit":
                 params.form.fill(params.form.base, config.model_copy(update=found["changes"]))
+                self.ftui.say(f"Changed, so that it fits: {' '.join(command_line.flags(found['changes']))}")
                 self.screen.go_to("params")
 
         found: dict[str, Any] = {}

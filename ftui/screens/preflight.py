@@ -34,7 +34,7 @@ class PreflightScreen(ScrolledDialog[str]):
     def answers(self) -> dict[str, str]:
         """Key to words, for what can be answered now."""
         fit = {"f": "make it fit"} if self.found["changes"] and self.found["fits_after_changes"] else {}
-        return fit | ({} if self.found["probe"] else {"p": "probe speed and memory"})
+        return fit | ({} if self.found["probe"] or not self.found["fits"] else {"p": "probe speed and memory"})
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="box") as box:

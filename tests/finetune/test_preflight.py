@@ -140,7 +140,8 @@ def test_the_command_refuses_what_does_not_fit(
     assert train.check(str(mixed), config_file=file, common=Common(home=engine.workspace.home)) == 1
     assert "does NOT fit. Free some space" in capsys.readouterr().out
     monkeypatch.setattr(devices, "free_memory", lambda: 1 << 20)
-    refused = engine.preflight(engine.datasets.get(str(mixed)), config)
+    refused = engine.preflight(engine.datasets.get(str(mixed)), config, probe=True)
+    assert refused["probe"] is None and any("not probed" in text for text in refused["warnings"])
     assert not refused["fits"] and not refused["fits_after_changes"]
 
 

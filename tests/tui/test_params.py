@@ -11,6 +11,7 @@ from engines.config.train import PRESETS, TrainConfig, preset
 from engines.contract import statefiles
 from engines.llm import LLMEngine
 from ftui.screens.llm import LLMScreen
+from ftui.screens.preflight import PreflightScreen
 from ftui.widgets.config_form import FieldRow, fields_of
 from tests.tui.conftest import Driver, add_dataset, opened
 
@@ -128,3 +129,9 @@ async def test_start_without_a_dataset_says_what_to_press(engine: LLMEngine) -> 
         await ui.press("s")
         await ui.until(lambda: ui.shows("No dataset yet: press o"))
         assert isinstance(ui.app.screen, LLMScreen) and not engine.runs.list()
+
+
+def test_what_does_not_fit_is_made_to_fit_before_it_is_probed() -> None:
+    found = {"changes": {"batch_size": 1}, "fits": False, "fits_after_changes": True, "probe": None}
+    assert list(PreflightScreen(found).answers) == ["f"]
+    assert list(PreflightScreen(found | {"changes": {}, "fits": True}).answers) == ["p"]
