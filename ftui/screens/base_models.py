@@ -34,7 +34,6 @@ class BaseModelsScreen(Dialog[tuple[str, str]]):
         Binding("f", "fetch", show=False),
     ]
     DEFAULT_CSS = """
-    BaseModelsScreen ListTable { max-height: 100%; }
     BaseModelsScreen #model-keys { color: $foreground-muted; height: auto; }
     """
 
@@ -50,6 +49,9 @@ class BaseModelsScreen(Dialog[tuple[str, str]]):
             yield Static("reading…", id="no-models", markup=False)
             yield ListTable(HEADINGS)
             yield Static(KEYS, id="model-keys", markup=False)
+
+    def on_resize(self) -> None:
+        self.fit_list(self.query_one(ListTable), KEYS)
 
     def on_mount(self) -> None:
         self.query_one(ListTable).focus()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from textwrap import wrap
 from typing import ClassVar, TypeVar
 
 from textual import events, on
@@ -11,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -35,6 +37,11 @@ class Dialog(ModalScreen[Result]):
     def room(self) -> int:
         """Characters of a line in the box, beside border, padding and scrollbar."""
         return min(self.WIDEST, self.app.size.width * 9 // 10) - 6
+
+    def fit_list(self, table: Widget, below: str) -> None:
+        """Let a list be as high as the box can be, but for the line of keys `below` it."""
+        highest = self.app.size.height * 9 // 10 - 2  # the border
+        table.styles.max_height = max(3, highest - len(wrap(below, self.room)))
 
     def action_close(self) -> None:
         self.dismiss(None)

@@ -49,7 +49,6 @@ class RunsScreen(Dialog[Run]):
         Binding("E", "again('extend')", show=False),
     ]
     DEFAULT_CSS = """
-    RunsScreen ListTable { max-height: 100%; }
     RunsScreen > .box { max-width: 140; }
     RunsScreen #run-keys { color: $foreground-muted; height: auto; }
     """
@@ -72,7 +71,14 @@ class RunsScreen(Dialog[Run]):
             box.border_subtitle = Content("enter shows one, esc closes")
             yield Static("reading…", id="no-runs", markup=False)
             yield ListTable(HEADINGS)
-            yield Static(KEYS + (AGAIN_KEYS if self.again else ""), id="run-keys", markup=False)
+            yield Static(self.keys, id="run-keys", markup=False)
+
+    @property
+    def keys(self) -> str:
+        return KEYS + (AGAIN_KEYS if self.again else "")
+
+    def on_resize(self) -> None:
+        self.fit_list(self.query_one(ListTable), self.keys)
 
     def on_mount(self) -> None:
         self.query_one(ListTable).focus()

@@ -79,3 +79,15 @@ def test_curves_are_told_apart_without_colour() -> None:
     drawn = curves.draw([("one", falling), ("two", flat), ("three", same)], 40, 5).plain.splitlines()
     assert drawn[0].split("   ")[:3] == ["a ━ one", "b ━ two", "c ━ three"]
     assert drawn[5].endswith("ca") and "b" in drawn[1]  # where each one ends; two ends at one place side by side
+
+
+async def test_the_keys_stay_in_sight_below_many_runs(engine: LLMEngine) -> None:
+    for number in range(30):
+        engine.runs.create("train", f"run-{number}", ["true"], config={})
+    async with opened(engine, (80, 24)) as ui:
+        await ui.press("t")
+        await ui.until(lambda: ui.shows("run-29", "space marks, c compares", "R repeats, E extends"))
+        await ui.press("G")
+        await ui.until(lambda: ui.shows("run-0 ", "space marks, c compares"))
+        await ui.press("escape", "B")
+        await ui.until(lambda: ui.shows("Base models", "enter chooses", "f fetches"))
