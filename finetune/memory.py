@@ -29,6 +29,7 @@ from finetune.fast.probe import bf16_products_are_fast
 DEPTHS = (2, 4)  # layers that are run
 NF4_BYTES = 0.516  # of a parameter: 4 bits, and the block scales quantised once more (64 and 256 a block, 32 bits)
 OPTIMIZER_BYTES = {"adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
+FIRST_USE = 100 << 20  # of libraries' code that only a training touches, or makes: 104 MB were measured
 GPU_RUNTIME = 450 << 20  # CUDA's context and the workspaces of cuBLAS
 LOSS_CHUNK = 1 << 25  # bytes of logits at once in fp32, see fast/loss.py
 
@@ -232,7 +233,7 @@ def estimate(
         weights = parameters["all"] * width
     trained = parameters["trained"]
     return Footprint(
-        runtime=GPU_RUNTIME if plan.device.startswith("cuda") else runtime,
+        runtime=GPU_RUNTIME if plan.device.startswith("cuda") else runtime + FIRST_USE,
         weights=weights,
         adapter=0 if config.method == "full" else trained * 4,
         optimizer=trained * OPTIMIZER_BYTES[methods.optimizer_name(config, family)],
