@@ -140,6 +140,12 @@ def load_model(source: str, device: str, precision: str, quantization: str = "no
     import transformers
 
     folder, arguments = _location(source)
+    if arguments and quantization == "nf4":
+        raise UserError(
+            "usage",
+            f"a GGUF file cannot be loaded in 4 bit: {Path(source).name}",
+            "Set quantization to none, or name the folder of the model that the file was made of.",
+        )
     needs = family(source)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
     options: dict[str, Any] = {
@@ -157,7 +163,18 @@ def load_model(source: str, device: str, precision: str, quantization: str = "no
         )
         options["device_map"] = {"": device}
     model = _explained(source, lambda: getattr(transformers, needs.auto_class).from_pretrained(folder, **options))
+    if arguments:
+        make_dense(model)
     return model if quantization == "nf4" else model.to(device)
+
+
+def make_dense(model: Any) -> None:
+    """Let a model of a GGUF file be trained and saved: its weights are dense, transformers takes it for quantised."""
+    model.hf_quantizer = None
+    model.is_quantized = False
+    for holder, name in ((model.config, "quantization_config"), (model, "quantization_method")):
+        if hasattr(holder, name):
+            delattr(holder, name)
 
 
 def _explained(source: str, load: Any) -> Any:

@@ -47,10 +47,6 @@ def convert(output: Path) -> None:
     emit("phase", name="read", text=f"reading {Path(source).name}")
     tokenizer = load_tokenizer(source)
     model = load_model(source, "cpu", "fp32")
-    # The weights are dense already; with these two in place save_pretrained refuses.
-    model.hf_quantizer = None
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
     emit("phase", name="write", text=f"writing {output}")
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     statefiles.make_private_dir(partial)

@@ -17,6 +17,7 @@ from engines.llm import LLMEngine
 from engines.running.follow import LogFile
 from engines.running.progress import Progress
 from engines.running.runs import Run
+from finetune import base_model, embedded_model
 from finetune.methods import custom_loss
 from ftui.commands.train import watch
 from ftui.console import Common
@@ -74,6 +75,18 @@ def test_all_weights_make_a_model_that_can_be_a_base(
     assert engine.models.resolve("whole", "cpu") == str(model.path)
     with pytest.raises(UserError, match="already"):
         engine.train(dataset, config, name="whole")
+
+
+@pytest.mark.model
+def test_a_gguf_file_is_a_base_model(engine: LLMEngine, dataset_file: Path) -> None:
+    """The one of the embedded model's package, as it is."""
+    file = embedded_model.find_gguf()
+    values = {"base_model": str(file), "max_steps": 1, "max_seq_length": 64, "precision": "auto", "save_steps": 1}
+    run = engine.train(engine.datasets.get(str(dataset_file)), build(TrainConfig, {**SETTINGS, **values}), name="own")
+    finished(engine, run)
+    assert engine.adapters.get("own").complete and engine.adapters.get("own").base_model == str(file)
+    with pytest.raises(UserError, match="cannot be loaded in 4 bit"):
+        base_model.load_model(str(file), "cpu", "fp32", "nf4")
 
 
 def test_early_stopping_takes_the_best_checkpoint(engine: LLMEngine, tiny_model: Path, tmp_path: Path) -> None:
