@@ -56,8 +56,14 @@ def choose_precision(wanted: str, device: str) -> str:
     return "bf16" if bf16_products_are_fast() else "fp32"
 
 
-def choose_quantization(wanted: str, device: str) -> str:
-    return ("nf4" if device.startswith("cuda") else "none") if wanted == "auto" else wanted
+def choose_quantization(wanted: str, device: str, source: str) -> str:
+    """auto: 4 bit on a GPU, but not of a GGUF file, whose weights are taken as they are."""
+    on_gpu = device.startswith("cuda") and not is_gguf(source)
+    return ("nf4" if on_gpu else "none") if wanted == "auto" else wanted
+
+
+def is_gguf(source: str) -> bool:
+    return source.lower().endswith(".gguf")
 
 
 def leave_out_bitsandbytes() -> None:
@@ -96,7 +102,7 @@ def _location(source: str) -> tuple[str, dict[str, str]]:
         from finetune import embedded_model
 
         embedded_model.convert(path)
-    if source.lower().endswith(".gguf"):
+    if is_gguf(source):
         return str(path.parent), {"gguf_file": path.name}
     return source, {}
 

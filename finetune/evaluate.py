@@ -69,7 +69,7 @@ def load_systems(source: str, adapters: dict[str, Path], config: EvaluateConfig,
     """Raises UserError for an adapter that was made for another base."""
     device = base_model.choose_device(config.device)
     precision = base_model.choose_precision(config.precision, device)
-    quantization = base_model.choose_quantization(config.quantization, device)
+    quantization = base_model.choose_quantization(config.quantization, device, source)
     base_model.set_threads()
     emit("phase", name="load", text=f"loading {source} on {device}, {precision}, quantization {quantization}")
     tokenizer = base_model.load_tokenizer(source, text_template)

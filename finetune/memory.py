@@ -73,7 +73,11 @@ class Plan:
 def plan(config: TrainConfig, family: Family, device: str, lengths: list[int]) -> Plan:
     """How a training of rows with these lengths, in tokens, would be run on `device`: see finetune/fast."""
     precision = base_model.choose_precision(config.precision, device)
-    quantization = base_model.choose_quantization(config.quantization, device) if config.method == "lora" else "none"
+    quantization = (
+        base_model.choose_quantization(config.quantization, device, config.base_model)
+        if config.method == "lora"
+        else "none"
+    )
     longest = sorted(lengths, reverse=True)
     batch = longest[0] * config.batch_size
     if config.loss or family.token_types:  # rows are padded to the longest one

@@ -155,7 +155,7 @@ def remedies(config: TrainConfig, fitting: Fitting) -> list[dict[str, Any]]:
         steps.append({"optimizer": "adamw_8bit"})
     if config.method == "full":
         steps.append({"method": "lora", "learning_rate": max(config.learning_rate, 1e-4)})
-    if base_model.choose_quantization(config.quantization, fitting.device) == "none":
+    if base_model.choose_quantization(config.quantization, fitting.device, config.base_model) == "none":
         steps.append({"quantization": "nf4"})
     length = min(config.max_seq_length, max(fitting.lengths))
     while length > 256:

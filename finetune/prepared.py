@@ -188,7 +188,9 @@ def prepare(dataset: Path, model: str, config: TrainConfig, folder: Path) -> Pre
     set_seed(config)
     device = base_model.choose_device(config.device)
     precision = base_model.choose_precision(config.precision, device)
-    quantization = base_model.choose_quantization(config.quantization, device) if config.method == "lora" else "none"
+    quantization = (
+        base_model.choose_quantization(config.quantization, device, model) if config.method == "lora" else "none"
+    )
     threads = base_model.set_threads()
     emit("phase", name="load", text=f"loading {model} on {device}, {precision}, quantization {quantization}")
     tokenizer = base_model.load_tokenizer(model, config.text_template)

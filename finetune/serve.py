@@ -274,7 +274,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = base_model.choose_device(arguments.device)
     precision = base_model.choose_precision(arguments.precision, device)
-    quantization = base_model.choose_quantization(arguments.quantization, device)
+    quantization = base_model.choose_quantization(arguments.quantization, device, arguments.model)
     base_model.set_threads()
     emit("phase", name="load", text=f"loading {arguments.model} on {device}, {precision}, quantization {quantization}")
     tokenizer = base_model.load_tokenizer(arguments.model)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
+import sys
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -184,7 +185,6 @@ def tensorboard(
     python = engine.environments.require("llm")
     note(f"http://127.0.0.1:{port}/  over SSH first: ssh -L {port}:127.0.0.1:{port} HOST")
     argv = [str(python), "-m", "tensorboard.main", "--logdir", str(folder), "--host", "127.0.0.1", "--port", str(port)]
-    try:
-        return subprocess.run(argv, check=False).returncode
-    except KeyboardInterrupt:
-        return EXIT_OK
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(argv[0], argv)  # so that what ends this command ends TensorBoard

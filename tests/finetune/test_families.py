@@ -9,7 +9,7 @@ import pytest
 
 from engines.config.families import FAMILIES, USUAL, family_of
 from engines.config.train import TrainConfig
-from finetune import chat_templates, methods, rows
+from finetune import base_model, chat_templates, methods, rows
 
 SMALL = {
     "vocab_size": 300,
@@ -259,3 +259,10 @@ def test_qwen3_is_taught_in_the_form_in_which_it_answers() -> None:
     assert whole.startswith(tokenizer.apply_chat_template(DIALOG[:2], chat_template=template))
     one = DIALOG[:2]
     assert tokenizer.apply_chat_template(one, chat_template=template) == tokenizer.apply_chat_template(one)
+
+
+def test_a_gguf_file_is_not_quantised_once_more_by_itself() -> None:
+    assert base_model.choose_quantization("auto", "cuda:0", "owner/name") == "nf4"
+    assert base_model.choose_quantization("auto", "cuda:0", "models/Tiny-q8_0.GGUF") == "none"
+    assert base_model.choose_quantization("nf4", "cuda:0", "models/tiny.gguf") == "nf4"  # refused when it is loaded
+    assert base_model.choose_quantization("auto", "cpu", "owner/name") == "none"

@@ -103,3 +103,5 @@ def test_tensorboard_opens_on_loopback(engine: LLMEngine, config: TrainConfig, d
     finally:
         board.terminate()
         board.wait(10)
+    with socket.socket() as free:  # what ends the command ends TensorBoard
+        free.bind(("127.0.0.1", port))

@@ -42,7 +42,7 @@ class Built:
         family = base_model.family(str(model))
         has_eval = bool(self.parts[1].input_ids)
         arguments = prepared.training_arguments(config, family, "cpu", precision, folder, has_eval)
-        quantization = base_model.choose_quantization(config.quantization, "cpu")
+        quantization = base_model.choose_quantization(config.quantization, "cpu", config.base_model)
         loaded = base_model.load_model(str(model), "cpu", precision, quantization)
         prepared.set_seed(config)
         prompts = prepared.sample_prompts(config, dialogs[1])
