@@ -24,6 +24,10 @@ class Conversation:
         self.wrote = False
         self.ended = False
 
+    def last_turn(self) -> tuple[list[str], bool | None]:
+        """(what is said in it, whose it is as `is_answer` tells); ([], None): nothing is said yet."""
+        return (self.turns[-1], self.is_answer) if self.turns else ([], None)
+
     @property
     def turn(self) -> int:
         """The number of the last turn."""

@@ -35,18 +35,12 @@ NAMELESS = "Deleted account"
 
 
 class DialogBuilder(DialogCounts):
-    """Takes messages in order and hands each finished dialog to `write`.
+    """Takes messages in order and hands finished dialogs to `write`.
 
     All limits are those of `PrepareConfig`. `owner_ids`: every form of the owner's id.
     """
 
-    def __init__(
-        self,
-        config: PrepareConfig,
-        owner_ids: Iterable[str | int],
-        write: Callable[[Dialog], object],
-        write_all: Callable[[list[Dialog]], object] | None = None,
-    ):
+    def __init__(self, config: PrepareConfig, owner_ids: Iterable[str | int], write: Callable[[list[Dialog]], object]):
         super().__init__()
         self.gap_seconds = config.session_gap_minutes * 60
         self.min_turns = config.min_dialog_messages
@@ -59,7 +53,6 @@ class DialogBuilder(DialogCounts):
         self.drops_forwards = not config.include_forwards
         self.system_prompt = config.system_prompt
         self.write = write
-        self.write_all = write_all or (lambda rows: [write(row) for row in rows])
         self.file = ""  # what opens the keys of conversations where several files are read
 
         self.heard: dict[str, str] = {}  # what is said in voice notes, by their files as the export names them
@@ -70,35 +63,40 @@ class DialogBuilder(DialogCounts):
         self._names_speakers = False
         self._last_time = 0
         self._now = Conversation()
+        self._formed: list[Dialog] = []
         self._threads = Threads(self.gap_seconds, self._end) if config.thread_replies else None
 
     def uses(self, chat: Chat) -> bool:
         """Do the chat's messages count? Group chats only if they are included; never bots, channels, notes."""
         return chat.kind in self.chat_kinds
 
-    def add(self, chat: Chat, messages: Batch) -> None:
-        """Take the next messages of `chat`; another chat than before ends the session."""
+    def add(self, chat: Chat, messages: Batch, is_harmless: bool = False) -> None:
+        """Take the next messages of `chat`; another chat than before ends the session.
+
+        is_harmless: it is known already that no text has control characters.
+        """
         if chat is not self._chat:
             self._open_chat(chat)
         self.messages_read += len(messages)
+        # A message takes less than a microsecond, so what each of them needs has a short name here.
         dropped, owner_ids, gap, last_time = self.dropped, self.owner_ids, self.gap_seconds, self._last_time
-        threads, now = self._threads, self._now
         longest, names_speakers, drops_forwards = self.max_characters, self._names_speakers, self.drops_forwards
-        heard = self.heard
+        heard, threads, now = self.heard, self._threads, self._now
+        turn, side = now.last_turn()
         for message in messages:
             if type(message) is not Message:
                 dropped["service" if isinstance(message, Service) else "unsupported"] += 1
                 continue
             text = message.text
             text = (text if type(text) is str else message.joined_text()).strip()
-            if not text.isprintable():
+            if not (is_harmless or text.isprintable()):
                 text = harmless(text).strip()
             if not text and not (text := heard.get(message.file, "")):
                 dropped[message.media()] += 1
                 continue
             is_owner = message.author_id in owner_ids
-            if (is_owner or drops_forwards) and (
-                message.forwarded_from is not UNSET or message.saved_from is not UNSET
+            if (message.forwarded_from is not UNSET or message.saved_from is not UNSET) and (
+                is_owner or drops_forwards
             ):  # what is_forward tells, without a call
                 dropped["forwarded_by_owner" if is_owner else "forwarded"] += 1
                 continue
@@ -107,23 +105,27 @@ class DialogBuilder(DialogCounts):
             time = message.time or message.time_of_date() or last_time
             if threads is not None:
                 now = threads.conversation_of(message, is_owner, time, last_time)
+                turn, side = now.last_turn()
             elif time - last_time >= gap:
-                self.end_session()
+                self._end(now)
                 self.sessions += 1
                 now = self._now = Conversation(time)
+                turn, side = now.last_turn()
             last_time = time
             if names_speakers and not is_owner:
                 text = f"{speaker_name(message.author)}: {text}"
-            turns = now.turns
-            if turns and is_owner is now.is_answer:
-                turns[-1].append(text)
-            elif not self._begin_turn(now, is_owner, text):
+            if is_owner is side:
+                turn.append(text)
+            elif self._begin_turn(now, is_owner, text):
+                turn, side = now.turns[-1], is_owner
+            else:
                 continue
             if threads is not None:
                 threads.remember(message, now)
         self._last_time = last_time
-        if now.turns and len(now.turns[-1]) > self.max_turn_messages:
+        if len(turn) > self.max_turn_messages:
             self._trim_turn(now)
+        self._hand_over()
 
     def add_dialogs(self, batch: Sequence[Dialog], is_harmless: bool = False) -> None:
         """Take ready-made dialogs. Their limits are their author's: nothing is shortened or cut.
@@ -156,7 +158,7 @@ class DialogBuilder(DialogCounts):
             self.characters.update(user=asked, assistant=said)
         if prompts:
             self.characters["system"] += prompted
-        self.write_all(rows)
+        self.write(rows)
 
     def _add_other_dialog(self, dialog: Dialog, rows: list[Dialog], is_harmless: bool) -> None:
         """One that is text, or has to be mended, or is left out."""
@@ -196,6 +198,7 @@ class DialogBuilder(DialogCounts):
             self._threads.end_all()
         self._end(self._now)
         self._now = Conversation()
+        self._hand_over()
 
     def end_file(self) -> None:
         """The next chat is another one, even if it looks the same."""
@@ -290,7 +293,12 @@ class DialogBuilder(DialogCounts):
         self.conversations += not now.wrote
         now.wrote = True
         position = self._chat.position if self._chat else 0
-        self.write(Dialog(self._head(now.began) + said, f"{self.file}{position}/{now.began}"))
+        self._formed.append(Dialog(self._head(now.began) + said, f"{self.file}{position}/{now.began}"))
+
+    def _hand_over(self) -> None:
+        if self._formed:
+            rows, self._formed = self._formed, []
+            self.write(rows)
 
 
 def speaker_name(name: str | None) -> str:

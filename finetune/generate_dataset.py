@@ -138,7 +138,8 @@ class Generation:
 
     def _write(self, rows: RowFile, pair: Pair) -> None:
         messages = [Turn(role, text) for role, text in pair.turns]
-        rows.write(ProjectRow(messages, pair.conversation, source=pair.source, section=pair.section, kind=pair.kind))
+        row = ProjectRow(messages, pair.conversation, source=pair.source, section=pair.section, kind=pair.kind)
+        rows.write([row])
         self.conversations.add(pair.conversation)
         self.dialogs += 1
         self.turns += len(messages)

@@ -62,7 +62,7 @@ def notes_of(
     """(files by their names in the export, notes whose files are missing). Forwards are nobody's words."""
     files: dict[str, Path] = {}
     missing = 0
-    for chat, batch in export.batches(uses):
+    for chat, batch, _ in export.batches(uses):
         for message in batch if uses(chat) else []:
             if isinstance(message, Message) and message.media_type == VOICE and not message.is_forward():
                 file = find(message)

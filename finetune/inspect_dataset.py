@@ -41,7 +41,11 @@ class Look:
         self.lengths: Counter[str] = Counter()
         self.scripts: Counter[str] = Counter()
 
-    def __call__(self, row: Dialog) -> None:
+    def __call__(self, rows: list[Dialog]) -> None:
+        for row in rows:
+            self._look_at(row)
+
+    def _look_at(self, row: Dialog) -> None:
         tokens = estimate_row_tokens(row)
         bound = next((bound for bound in BUCKETS if tokens <= bound), None)
         self.lengths[f"to {bound}" if bound else f"over {BUCKETS[-1]}"] += 1

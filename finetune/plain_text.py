@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 HARMFUL = re.compile("\r\n|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_ESCAPES = (b"\\b", b"\\f", b"\\r", b"\\u")
+_ESCAPE = re.compile(rb"\\[bfru]")
 _CONTROL = re.compile(rb"\xc2[\x80-\x9f]")  # U+0080 to U+009F
 _BREAKS = ("\r\n", "\r", "\x0b", "\x0c", "\x85")
 _SENTENCE_END = re.compile(r"(?:[.!?…。！？]+[\"'»”’)\]]*(?=\s|$)|(?=\n))")
@@ -16,9 +16,9 @@ def harmless(text: str) -> str:
     return text if text.isprintable() else HARMFUL.sub(_harmless_character, text)
 
 
-def is_surely_harmless(json: bytes) -> bool:
+def is_surely_harmless(json: bytes | bytearray) -> bool:
     """Can no text in this JSON hold control characters? Most of them stand in it as escapes only; False: perhaps."""
-    if b"\\" in json and any(escape in json for escape in _ESCAPES):
+    if b"\\" in json and _ESCAPE.search(json):
         return False
     return b"\x7f" not in json and (b"\xc2" not in json or not _CONTROL.search(json))
 

@@ -46,7 +46,7 @@ def prepare(
     check_output(Path(source), output)
     with inputs.opened(source, output, config.hub_split) as files, RowFile(output) as rows:
         progress = Progress(sum(file.size for file in files))
-        refiner = Refiner(config, rows.write, rows.write_all)
+        refiner = Refiner(config, rows.write)
         reading = Reading(config, refiner, progress, rows, transcriber)
         many = len(files) > 1
         reading.members = {file.name: file.path for file in files if file.is_unpacked}

@@ -51,7 +51,7 @@ class Reading:
         self.progress = progress
         self.refiner = refiner
         self.rows = rows
-        self.builder = DialogBuilder(config, (), refiner, refiner.take)
+        self.builder = DialogBuilder(config, (), refiner)
         self.formats: Counter[str] = Counter()  # files of each format
         self.owner: Owner | None = None
         self.repaired = self.lost = 0
@@ -93,8 +93,8 @@ class Reading:
             self.builder.heard = self._heard(export, name)
         emit("phase", name="read", text=f"Reading the chats of {owner.name or owner.id}")
         if self.rows is None or not isinstance(export, Export) or not self._read_together(export, self.rows):
-            for chat, batch in export.batches(self.builder.uses):
-                self.builder.add(chat, batch)
+            for batch in export.batches(self.builder.uses):
+                self.builder.add(*batch)
                 self.progress(self._done + export.bytes_read)
             self.builder.end_session()
         self.builder.end_file()
@@ -137,8 +137,8 @@ class Reading:
             def progress() -> None:
                 self.progress(self._done + export.bytes_read + helpers.bytes_read)
 
-            for chat, batch in export.batches(self.builder.uses):
-                self.builder.add(chat, batch)
+            for batch in export.batches(self.builder.uses):
+                self.builder.add(*batch)
                 progress()
             self.builder.end_session()
             for counts in helpers.gather(rows, progress):

@@ -53,7 +53,7 @@ def parts_of(export: Export, count: int, config: PrepareConfig, builder: DialogB
     """At most `count` parts of the export."""
 
     def begins_session(chat: Chat) -> Begins:
-        probe = DialogBuilder(config, builder.owner_ids, lambda row: None)
+        probe = DialogBuilder(config, builder.owner_ids, lambda rows: None)
         probe.add(chat, [])
 
         def begins(message: AnyMessage) -> bool:
@@ -136,12 +136,12 @@ def _read_part(
     try:
         own = Export(export.path, export.block_bytes, part)
         rows = RowBuffer(fd)
-        refiner = Refiner(config, rows.write, rows.write_all)
+        refiner = Refiner(config, rows.write)
         builder = DialogBuilder(config, first.owner_ids, refiner)
         builder.file = first.file
         builder.continued = part.chat.position if part.chat is not None else -1
-        for chat, batch in own.batches(builder.uses):
-            builder.add(chat, batch)
+        for batch in own.batches(builder.uses):
+            builder.add(*batch)
             progress[number] = own.bytes_read
             if os.getppid() != parent:  # it was killed, so nobody waits for this
                 os._exit(1)

@@ -22,16 +22,9 @@ class Refiner:
     formed + windowed = written + left out: `figures` proves it.
     """
 
-    def __init__(
-        self,
-        config: PrepareConfig,
-        write: Callable[[Dialog], object],
-        write_all: Callable[[list[Dialog]], object] | None = None,
-    ):
-        """write_all: a faster way for several rows."""
+    def __init__(self, config: PrepareConfig, write: Callable[[list[Dialog]], object]):
         self.config = config
         self.write = write
-        self.write_all = write_all or (lambda rows: [write(row) for row in rows])
         self.formed = self.windowed = self.written = 0
         self._sample: list[tuple[int, str]] = []  # texts by the rank of their conversation, which is as good as chance
         self._highest_rank = 1 << 32
@@ -52,32 +45,25 @@ class Refiner:
         )
         self.is_plain = self.redactor is None and not self.filters and config.mode == "dialog"
 
-    def __call__(self, row: Dialog) -> None:
-        self.formed += 1
-        if self.is_plain:
-            self._write(row)
-            return
+    def __call__(self, rows: list[Dialog]) -> None:
+        self.formed += len(rows)
+        if not self.is_plain:
+            rows = [part for row in rows for part in self._parts_of(row)]
+        self._look_at(rows)
+        self.written += len(rows)
+        self.write(rows)
+
+    def _parts_of(self, row: Dialog) -> list[Dialog]:
+        """What stays of it."""
         if self.redactor is not None:
             self._redact(row)
         reason = self.filters.reason(row)
         if reason is not None:
             self.left_out[reason] += 1
-            return
-        self.windowed -= 1
-        for part in rows_of(row, self.config.mode, self.config.window_turns):  # the windows of a dialog are much alike
-            self.windowed += 1
-            self._write(part)
-
-    def take(self, rows: list[Dialog]) -> None:
-        """Several rows at once."""
-        if not self.is_plain:
-            for row in rows:
-                self(row)
-            return
-        self.formed += len(rows)
-        self._look_at(rows)
-        self.written += len(rows)
-        self.write_all(rows)
+            return []
+        parts = list(rows_of(row, self.config.mode, self.config.window_turns))  # the windows of a dialog are much alike
+        self.windowed += len(parts) - 1
+        return parts
 
     def _redact(self, row: Dialog) -> None:
         if self.redactor.finds_nothing([row.text, *[turn.content for turn in row.turns]]):
@@ -85,11 +71,6 @@ class Refiner:
         row.text = self.redactor.redact(row.text)
         for turn in row.turns:
             turn.content = self.redactor.redact(turn.content)
-
-    def _write(self, row: Dialog) -> None:
-        self._look_at([row])
-        self.written += 1
-        self.write(row)
 
     def _look_at(self, rows: list[Dialog]) -> None:
         highest = self._highest_rank

@@ -30,17 +30,9 @@ class RowBuffer:
     def __init__(self, fd: int):
         self.fd = fd
         self._waiting = bytearray()
-        encoder = msgspec.json.Encoder()
-        self._encode, self._encode_lines = encoder.encode_into, encoder.encode_lines
+        self._encode_lines = msgspec.json.Encoder().encode_lines
 
-    def write(self, row: Dialog) -> None:
-        waiting = self._waiting
-        self._encode(row, waiting, len(waiting))
-        waiting += b"\n"
-        if len(waiting) > WRITTEN_BYTES:
-            self.flush()
-
-    def write_all(self, rows: list[Dialog]) -> None:
+    def write(self, rows: list[Dialog]) -> None:
         self._waiting += self._encode_lines(rows)
         if len(self._waiting) > WRITTEN_BYTES:
             self.flush()

@@ -55,7 +55,7 @@ def notes_of(export: Export, owner_ids: frozenset[str | int], find: Find) -> tup
     """(files, notes whose files are missing) of these authors. Forwards are nobody's."""
     files: dict[str, None] = {}
     missing = 0
-    for _, batch in export.batches():
+    for _, batch, _ in export.batches():
         for message in batch:
             if not isinstance(message, Message) or message.media_type != VOICE or message.is_forward():
                 continue

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from finetune.formats.telegram_message import Batch, Chat
+
+
+class ChatBatch(NamedTuple):
+    """Messages of one chat. is_harmless: no text in them has control characters, as a look at the bytes has shown."""
+
+    chat: Chat
+    messages: Batch
+    is_harmless: bool = False
 
 
 class ChatExport(Protocol):
@@ -19,4 +27,4 @@ class ChatExport(Protocol):
     truncated: bool  # the file ends in the middle
     tells_owner: bool  # ids in it may tell whose export it is
 
-    def batches(self, is_wanted: Callable[[Chat], bool] = ...) -> Iterator[tuple[Chat, Batch]]: ...
+    def batches(self, is_wanted: Callable[[Chat], bool] = ...) -> Iterator[ChatBatch]: ...

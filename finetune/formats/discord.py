@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from finetune.formats.chat_export import ChatBatch
 from finetune.formats.json_stream import DamagedJson, JsonStream
 from finetune.formats.telegram_message import AnyMessage, Batch, Chat, Message, Service
 
@@ -31,7 +32,7 @@ class Discord:
         self.bytes_read = self.repaired = self.lost = 0
         self.truncated = False
 
-    def batches(self, is_wanted: Callable[[Chat], bool] = lambda chat: True) -> Iterator[tuple[Chat, Batch]]:
+    def batches(self, is_wanted: Callable[[Chat], bool] = lambda chat: True) -> Iterator[ChatBatch]:
         """The messages in the order of the file, whose head stands before them."""
         self.lost, self.truncated = 0, False
         head: dict[str, Any] = {}
@@ -46,8 +47,8 @@ class Discord:
             except DamagedJson:
                 self.truncated = True
 
-    def _read(self, stream: JsonStream, chat: Chat, is_wanted: Callable[[Chat], bool]) -> Iterator[tuple[Chat, Batch]]:
-        yield chat, []
+    def _read(self, stream: JsonStream, chat: Chat, is_wanted: Callable[[Chat], bool]) -> Iterator[ChatBatch]:
+        yield ChatBatch(chat, [])
         wanted = is_wanted(chat)
         batch: Batch = []
         try:
@@ -58,10 +59,10 @@ class Discord:
                 if wanted and message is not None:
                     batch.append(message)
                 if len(batch) == BATCH:
-                    yield chat, batch
+                    yield ChatBatch(chat, batch)
                     batch = []
         finally:
-            yield chat, batch
+            yield ChatBatch(chat, batch)
 
 
 def to_chat(head: dict[str, Any]) -> Chat:

@@ -98,7 +98,7 @@ def owner_of_account(path: Path) -> Owner | None:
 
 def owner_of_chats(export: ChatExport, progress: Callable[[int], None]) -> Owner | None:
     """The owner as the first telling chat shows it: a chat of two has the peer's id, saved messages the owner's."""
-    for chat, batch in export.batches():
+    for chat, batch, _ in export.batches():
         progress(export.bytes_read)
         if chat.kind not in ("saved_messages", "personal_chat", "bot_chat"):
             continue
@@ -123,7 +123,7 @@ def read_authors(
     by_rank: list[dict[str, Author]] = [{}, {}, {}]
     wanted_id = normal_id(wanted) if _ID.fullmatch(wanted) else None
     folded = wanted.casefold()
-    for _, batch in export.batches():
+    for _, batch, _ in export.batches():
         progress(export.bytes_read)
         for message in batch:
             if not isinstance(message, Message) or message.author_id is None:

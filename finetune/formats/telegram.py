@@ -27,6 +27,7 @@ import msgspec
 from msgspec import UNSET
 
 from engines.contract.errors import UserError
+from finetune.formats.chat_export import ChatBatch
 from finetune.formats.json_stream import DamagedJson, JsonStream
 from finetune.formats.telegram_message import (
     UNDECODABLE,
@@ -41,8 +42,9 @@ from finetune.formats.telegram_message import (
     to_message,
 )
 from finetune.formats.telegram_part import Part, PartFile
+from finetune.plain_text import is_surely_harmless
 
-BLOCK_BYTES = 256 * 1024  # what is decoded at once stays in the processor's cache
+BLOCK_BYTES = 128 * 1024  # what is decoded at once stays in the processor's cache
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # Telegram's own limit is 4096 characters
 MAX_HEADER_BYTES = 64 * 1024
 BORDER_BYTES = 256  # room for the white space between two messages
@@ -71,7 +73,7 @@ class Export:
         self.truncated = False
         self.plain_layout = self._has_plain_layout()
 
-    def batches(self, is_wanted: Callable[[Chat], bool] = lambda chat: True) -> Iterator[tuple[Chat, Batch]]:
+    def batches(self, is_wanted: Callable[[Chat], bool] = lambda chat: True) -> Iterator[ChatBatch]:
         """The messages in the order of the file. A chat's batches follow each other; the first is empty.
 
         That is the only one of a chat that is not wanted; its messages are passed over unread.
@@ -97,9 +99,7 @@ class Export:
                 return _MESSAGE_START.match(head, first.end()) is not None
         return True
 
-    def _read_blocks(
-        self, file: BinaryIO | PartFile, is_wanted: Callable[[Chat], bool]
-    ) -> Iterator[tuple[Chat, Batch]]:
+    def _read_blocks(self, file: BinaryIO | PartFile, is_wanted: Callable[[Chat], bool]) -> Iterator[ChatBatch]:
         # buffer[start:] is unread and buffer[start - 1] the comma or bracket before it; no chat
         # begins in buffer[start:scanned]; chat is None outside of the chats that are wanted
         buffer, start, scanned = bytearray(), 0, 0
@@ -117,15 +117,15 @@ class Export:
                 cut = find_last_border(buffer, start)
                 batch = decode_between(buffer, start, cut) if cut >= 0 else None
                 if batch is not None:
-                    yield chat, batch
+                    yield ChatBatch(chat, batch, is_surely_harmless(buffer))
                     start = scanned = cut + 1
             while key := find_messages_key(buffer, scanned):
                 if chat is not None and not resync:
-                    yield chat, self._decode_end(buffer[start : key[0]])
+                    yield ChatBatch(chat, self._decode_end(buffer[start : key[0]]))
                 chat = read_header(buffer[max(start, key[0] - MAX_HEADER_BYTES) : key[0]])
                 chat.position, chats, resync = chats, chats + 1, False
                 start = scanned = key[1]
-                yield chat, []
+                yield ChatBatch(chat, [])
                 if not is_wanted(chat):
                     chat = None
             scanned = max(scanned, len(buffer) - BORDER_BYTES)
@@ -138,13 +138,13 @@ class Export:
                 start = max(start, len(buffer) - MAX_HEADER_BYTES) if border is None else border.start(1) + 1
             cut = -1 if resync else find_last_border(buffer, start)
             if cut >= 0:
-                yield chat, self._decode(buffer, start, cut)
+                yield ChatBatch(chat, self._decode(buffer, start, cut))
                 start = cut + 1
             elif not resync and len(buffer) - start > MAX_MESSAGE_BYTES:
-                yield chat, self._decode_end(buffer[start:])
+                yield ChatBatch(chat, self._decode_end(buffer[start:]))
                 start, resync = len(buffer) - BORDER_BYTES, True
         if chat is not None and not resync:
-            yield chat, self._decode_end(buffer[start:], at_end_of_file=True)
+            yield ChatBatch(chat, self._decode_end(buffer[start:], at_end_of_file=True))
         self.truncated |= not buffer[start:].rstrip().endswith(b"}")
 
     def _decode(self, buffer: bytearray, start: int, end: int) -> Batch:
@@ -178,7 +178,7 @@ class Export:
         self.truncated |= at_end_of_file and last[end:].lstrip()[:1] != b"]"
         return batch
 
-    def _read_stream(self, file: BinaryIO, is_wanted: Callable[[Chat], bool]) -> Iterator[tuple[Chat, Batch]]:
+    def _read_stream(self, file: BinaryIO, is_wanted: Callable[[Chat], bool]) -> Iterator[ChatBatch]:
         """The slow way, for other layouts: read twice, because a chat's head may follow its messages."""
         try:
             heads = [part for part in walk_chats(JsonStream(file)) if isinstance(part, Chat)]
@@ -193,7 +193,7 @@ class Export:
                     chat.position = position
                     messages = [to_message(item) for item in part]
                     self.lost += messages.count(None)
-                    yield chat, [message for message in messages if message is not None]
+                    yield ChatBatch(chat, [message for message in messages if message is not None])
         except DamagedJson as error:
             raise UserError(
                 "bad_input", f"{self.path.name} is {error}", "Export the chat again; this copy is not whole."

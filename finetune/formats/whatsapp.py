@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
+from finetune.formats.chat_export import ChatBatch
 from finetune.formats.telegram_message import Batch, Chat, Message, Service
 
 BATCH = 500
@@ -52,20 +53,20 @@ class WhatsApp:
         self.truncated = False
         self.order = find_order(path)
 
-    def batches(self, is_wanted: Callable[[Chat], bool] = lambda chat: True) -> Iterator[tuple[Chat, Batch]]:
+    def batches(self, is_wanted: Callable[[Chat], bool] = lambda chat: True) -> Iterator[ChatBatch]:
         """The messages in the order of the file."""
         self.bytes_read = 0
         people = self._people()
         chat = Chat(name=self.path.stem, type="personal_chat" if people <= 2 else "private_group")
-        yield chat, []
+        yield ChatBatch(chat, [])
         batch: Batch = []
         for stamp, rest in self._messages():
             batch.append(to_message(stamp, rest, self.order))
             if len(batch) == BATCH and is_wanted(chat):
-                yield chat, batch
+                yield ChatBatch(chat, batch)
                 batch = []
         if is_wanted(chat):
-            yield chat, batch
+            yield ChatBatch(chat, batch)
 
     def _people(self) -> int:
         names = set()

@@ -40,7 +40,7 @@ second line: with a colon
 
 
 def messages(export: WhatsApp | Discord) -> list[Any]:
-    return [message for _, batch in export.batches() for message in batch]
+    return [message for _, batch, _ in export.batches() for message in batch]
 
 
 @pytest.mark.parametrize("text", [IOS, ANDROID, RUSSIAN])

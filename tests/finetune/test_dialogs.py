@@ -28,7 +28,7 @@ def message(author: str | None, text: Any, at: int = 0, **more: Any) -> AnyMessa
 def build(*chats: tuple[str, list[AnyMessage]], owner: str = OWNER, **config: Any) -> tuple[Dialogs, DialogBuilder]:
     """Dialogs as (conversation, [(role, text)])."""
     rows: list[Dialog] = []
-    builder = DialogBuilder(PrepareConfig(**config), {owner}, rows.append)
+    builder = DialogBuilder(PrepareConfig(**config), {owner}, rows.extend)
     for position, (kind, messages) in enumerate(chats):
         chat = Chat("Chat", kind, 200, position)
         builder.add(chat, [])
@@ -228,7 +228,7 @@ def test_order_and_time_oddities_do_not_break() -> None:
 
 def test_ready_made_dialogs() -> None:
     rows: list[Dialog] = []
-    builder = DialogBuilder(PrepareConfig(max_dialog_length=2), (), rows.append)
+    builder = DialogBuilder(PrepareConfig(max_dialog_length=2), (), rows.extend)
     answered = [
         ("system", "be"),
         ("system", "brief"),
@@ -247,7 +247,7 @@ def test_ready_made_dialogs() -> None:
     assert builder.dropped == {"before_question": 1, "empty": 1, "unanswered": 1, "unused_system": 1}
     assert builder.messages_read == builder.messages_used + builder.dropped.total()
 
-    builder = DialogBuilder(PrepareConfig(join_messages=False), (), rows.append)
+    builder = DialogBuilder(PrepareConfig(join_messages=False), (), rows.extend)
     builder.add_dialogs([Dialog([Turn(*turn) for turn in answered], "apart")])
     assert [turn.content for turn in rows[2].turns] == ["be\nbrief", "q", "q2", "a"]
 

@@ -31,7 +31,7 @@ DAMAGED = ["", "   ", "{", '{"messages": []}', '{"messages": [{"role": "user"}]}
 
 def formed(path: Path, formats: tuple[Any, ...]) -> tuple[bytes, dict[str, Any], list[Any]]:
     rows: list[Dialog] = []
-    builder = DialogBuilder(PrepareConfig(), (), rows.append)
+    builder = DialogBuilder(PrepareConfig(), (), rows.extend)
     read = Rows(path, formats)
     for batch in read.batches():
         builder.add_dialogs(*batch)

@@ -39,7 +39,7 @@ def texts(export: Export) -> list[tuple[str, str]]:
     """(kind of chat, text) of every message."""
     return [
         (chat_.kind, item.joined_text() if isinstance(item, Message) else type(item).__name__)
-        for chat_, batch in export.batches()
+        for chat_, batch, _ in export.batches()
         for item in batch
     ]
 
@@ -110,7 +110,7 @@ def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, parts: list
 
 def test_positions_count_over_both_lists(tmp_path: Path) -> None:
     value = account(chat(*dialog()), chat(kind="replies"), left=(chat(*dialog(), kind="private_channel"),))
-    seen = {(item.position, item.kind) for item, _ in Export(write(tmp_path / "r.json", value)).batches()}
+    seen = {(item.position, item.kind) for item, _, _ in Export(write(tmp_path / "r.json", value)).batches()}
     assert seen == {(0, "personal_chat"), (1, "replies"), (2, "private_channel")}
 
 
@@ -120,8 +120,8 @@ def test_unwanted_chats_are_passed_over(tmp_path: Path, block: int) -> None:
     value = account(groups, chat(message(PEER, "one")), groups, groups, chat(message(PEER, "two")), groups)
     export = Export(write(tmp_path / "r.json", value), block)
     batches = list(export.batches(lambda item: item.kind == "personal_chat"))
-    assert [item.text for _, batch in batches for item in batch] == ["one", "two"]  # type: ignore[union-attr]
-    assert len({id(item) for item, _ in batches}) == 6
+    assert [item.text for _, batch, _ in batches for item in batch] == ["one", "two"]  # type: ignore[union-attr]
+    assert len({id(item) for item, _, _ in batches}) == 6
     assert not export.truncated
 
 
@@ -153,7 +153,7 @@ def test_fields_of_a_message(tmp_path: Path) -> None:
         message(None, "gone"),
     ]
     path = write(tmp_path / "r.json", chat(*items))
-    read = [item for _, batch in Export(path).batches() for item in batch if isinstance(item, Message)]
+    read = [item for _, batch, _ in Export(path).batches() for item in batch if isinstance(item, Message)]
     assert [item.is_forward() for item in read] == [True, True, False, False, False, False, False, False]
     assert [item.media() for item in read[2:7]] == ["sticker", "photo", "poll", "location", "empty"]
     assert read[0].time == START and read[0].author == "Peer" and read[0].author_id == PEER
@@ -167,7 +167,7 @@ def test_old_export(tmp_path: Path) -> None:
         item["from_id"] = int(item["from_id"].removeprefix("user"))
         item["edited"] = "1970-01-01T01:00:00"
     path = write(tmp_path / "r.json", chat(*items))
-    first = next(item for _, batch in Export(path).batches() for item in batch)
+    first = next(item for _, batch, _ in Export(path).batches() for item in batch)
     assert isinstance(first, Message) and first.time == 0 and first.time_of_date() == START
     owner = find_owner(Export(path))
     assert owner.id == OWNER and 100 in owner.ids
@@ -313,6 +313,6 @@ class TestOwner:
 
     def test_service_and_unsupported_do_not_count(self, tmp_path: Path) -> None:
         path = write(tmp_path / "r.json", chat(service(), {"id": 1, "type": "unsupported"}, *dialog()))
-        kinds = [type(item) for _, batch in Export(path).batches() for item in batch]
+        kinds = [type(item) for _, batch, _ in Export(path).batches() for item in batch]
         assert kinds[:2] == [Service, Unsupported]
         assert find_owner(Export(path)).id == OWNER

@@ -134,7 +134,7 @@ def test_any_export_in_any_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_file_is_cut_where_sessions_begin(tmp_path: Path) -> None:
     config = PrepareConfig(processes=7)
     source = write(tmp_path / "result.json", random_export(1))
-    builder = reading.DialogBuilder(config, {OWNER}, lambda row: None)
+    builder = reading.DialogBuilder(config, {OWNER}, lambda rows: None)
     parts = reading_side_by_side.parts_of(Export(source), 7, config, builder)
     assert len(parts) == 7
     size = source.stat().st_size
