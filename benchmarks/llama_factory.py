@@ -1,7 +1,7 @@
 """Training the embedded model, against LLaMA-Factory 0.9.5 with its own defaults.
 
     python -m benchmarks.llama_factory ENVIRONMENT --make     # once: its own environment, 2 GB
-    python -m benchmarks.llama_factory ENVIRONMENT [--steps 12] [--runs 3] [--model FOLDER]
+    python -m benchmarks.llama_factory ENVIRONMENT [--steps 12] [--runs 3] [--rows mixed] [--model FOLDER]
 
 Both do the job of benchmarks/one_training.py. LLaMA-Factory runs in ENVIRONMENT, for it wants older libraries than
 ours; what is set is what the job is, everything else is as it comes: on a CPU fp32 with gradient checkpointing. Run
@@ -122,9 +122,9 @@ def for_older_transformers(model: Path, copy: Path) -> Path:
     return copy
 
 
-def compare(environment: Path, steps: int, runs: int, folder: Path, model: Path) -> int:
+def compare(environment: Path, steps: int, runs: int, rows_are: str, folder: Path, model: Path) -> int:
     config = sample_config(steps)
-    sample_rows(folder, model, config)
+    sample_rows(folder, model, config, rows_are)
     described = {
         "file_name": DATASET,
         "formatting": "sharegpt",
@@ -157,7 +157,8 @@ def main() -> int:
         return 0
     if not (environment / "bin" / "python").exists():
         sys.exit(f"there is no environment at {environment}: make it with --make")
-    return with_model(arguments, partial(compare, environment, arguments.steps, arguments.runs))
+    work = partial(compare, environment, arguments.steps, arguments.runs, arguments.rows)
+    return with_model(arguments, work)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """What the benchmarks of training share: the job, how a training is watched from outside, what two are compared by.
 
 The job: the rows of the bundled sample in one order, 4 rows to an optimizer step, LoRA of rank 8 on q, k, v,
-learning rate 1e-3, the embedded model. Figures count real tokens, no padding, from the second step on.
+learning rate 1e-3, the embedded model. Figures count real tokens, no padding, from the second step on. The sample's
+dialogs are all short, of 54 to 177 tokens; with --rows mixed one to four of them make a row, so that lengths differ
+as they do in chats, from 54 to 461 tokens.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -25,6 +28,7 @@ from engines.config.train import TrainConfig, preset
 ROWS_PER_STEP = 4
 DATASET = "sample_dataset.jsonl"
 WARM_STEPS = 2  # not counted
+DIALOGS_OF_ROW = (1, 1, 1, 2, 2, 3, 4)  # drawn from, for mixed rows
 MOST_LOSS_DIFFERENCE = 0.05  # of mean losses over the run, in nats
 
 
@@ -34,6 +38,7 @@ def arguments_of(description: str | None, *hidden: str) -> argparse.ArgumentPars
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--model", type=Path, help="a folder with the embedded model; made when not given")
+    parser.add_argument("--rows", choices=("sample", "mixed"), default="sample")
     for name in hidden:
         parser.add_argument(name, type=Path, help=argparse.SUPPRESS)
     return parser
@@ -104,8 +109,8 @@ def sample_config(steps: int) -> TrainConfig:
     return preset("demo").model_copy(update={"max_steps": steps, "save_steps": 10_000, "eval_share": 0.0})
 
 
-def sample_rows(folder: Path, model: Path, config: TrainConfig) -> Path:
-    """The bundled sample as a dataset, in `folder`, and beside it its encoded rows as JSON."""
+def sample_rows(folder: Path, model: Path, config: TrainConfig, rows_are: str = "sample") -> Path:
+    """The bundled sample as a dataset, in `folder`, and beside it its encoded rows as JSON. rows_are: see --rows."""
     from finetune import base_model, rows
 
     sample = Path(__file__).resolve().parent.parent / "finetune" / "sample"
@@ -115,9 +120,20 @@ def sample_rows(folder: Path, model: Path, config: TrainConfig) -> Path:
         check=True,
         stdout=subprocess.DEVNULL,
     )
+    if rows_are == "mixed":
+        dataset.write_text("".join(json.dumps(row) + "\n" for row in mixed(dataset.read_text().splitlines())))
     encoded = rows.encode(rows.read_dialogs(dataset), base_model.load_tokenizer(str(model)), config.max_seq_length)
     (folder / "rows.json").write_text(json.dumps({"input_ids": encoded.input_ids, "labels": encoded.labels}))
     return dataset
+
+
+def mixed(lines: list[str]) -> Iterator[dict[str, Any]]:
+    """Rows of several dialogs each, in the order of the dataset."""
+    drawn, dialogs = random.Random(1), [json.loads(line) for line in lines]
+    while dialogs:
+        count = drawn.choice(DIALOGS_OF_ROW)
+        some, dialogs = dialogs[:count], dialogs[count:]
+        yield {**some[0], "messages": [turn for dialog in some for turn in dialog["messages"]]}
 
 
 def tokens_of_steps(folder: Path, seed: int, steps: int) -> list[int]:

@@ -1,6 +1,6 @@
 """Training the embedded model, against TRL's SFTTrainer as it comes.
 
-    python -m benchmarks.training [--steps 12] [--runs 3] [--model FOLDER]
+    python -m benchmarks.training [--steps 12] [--runs 3] [--rows mixed] [--model FOLDER]
 
 Both do the job of benchmarks/one_training.py. Each run is a process of its own, run in turn; figures are medians
 over runs. Ours is the script that `ftui llm train` starts, with the preset `demo`. Prints both loss curves; ends
@@ -75,8 +75,8 @@ def train_with_trl(model: str, folder: Path, config: TrainConfig, seen: Path | N
     trainer.train()
 
 
-def compare(steps: int, runs: int, folder: Path, model: Path) -> int:
-    sample_rows(folder, model, sample_config(steps))
+def compare(steps: int, runs: int, rows_are: str, folder: Path, model: Path) -> int:
+    sample_rows(folder, model, sample_config(steps), rows_are)
     trl = [sys.executable, "-m", "benchmarks.training", "--trl", str(folder), "--model", str(model)]
     found = compared(*interleaved(folder, model, steps, runs, "TRL", [*trl, "--steps", str(steps)]))
     ours, theirs = found.peaks["ftui"], found.peaks["TRL"]
@@ -96,7 +96,7 @@ def main() -> int:
     if arguments.trl:
         train_with_trl(str(arguments.model), arguments.trl, sample_config(arguments.steps))
         return 0
-    return with_model(arguments, partial(compare, arguments.steps, arguments.runs))
+    return with_model(arguments, partial(compare, arguments.steps, arguments.runs, arguments.rows))
 
 
 if __name__ == "__main__":

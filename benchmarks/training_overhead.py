@@ -110,10 +110,10 @@ def bare_loop(model: str, folder: Path, steps: int) -> None:
         emit("metrics", step=number, loss=float(loss))
 
 
-def compare(steps: int, runs: int, folder: Path, model: Path) -> int:
+def compare(steps: int, runs: int, rows_are: str, folder: Path, model: Path) -> int:
     # A run ends with its adapter: ten steps more, so that the last one measured is an ordinary one.
     config = sample_config(steps + 10).model_copy(update={"base_model": str(model)})
-    dataset = sample_rows(folder, model, config)
+    dataset = sample_rows(folder, model, config, rows_are)
     (folder / "config.json").write_text(config.model_dump_json())
     tokens = tokens_of_steps(folder, config.seed, steps)
     bare = [sys.executable, "-m", "benchmarks.training_overhead", "--bare", str(folder), "--model", str(model)]
@@ -140,7 +140,7 @@ def main() -> int:
     if arguments.bare:
         bare_loop(str(arguments.model), arguments.bare, arguments.steps)
         return 0
-    return with_model(arguments, partial(compare, arguments.steps, arguments.runs))
+    return with_model(arguments, partial(compare, arguments.steps, arguments.runs, arguments.rows))
 
 
 if __name__ == "__main__":
