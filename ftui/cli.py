@@ -58,11 +58,19 @@ def app(*, home: Annotated[Path | None, Parameter(help="The workspace folder")] 
     return opened.return_code or EXIT_OK
 
 
+def options_last(arguments: list[str]) -> list[str]:
+    """--home and --json are meant for any command, so they may stand before it."""
+    first = 0
+    while first < len(arguments) and arguments[first].partition("=")[0] in ("--home", "--json"):
+        first += 2 if arguments[first] == "--home" else 1
+    return arguments[first:] + arguments[:first]
+
+
 def run(arguments: list[str]) -> int:
     """Run one command line; returns the exit code. Errors become one line and a next step."""
     as_json = "--json" in arguments
     try:
-        code = cli(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        code = cli(options_last(arguments), exit_on_error=False, print_error=False, result_action="return_value")
         return code if isinstance(code, int) else EXIT_OK
     except UserError as error:
         return show_error(error, as_json)

@@ -40,6 +40,15 @@ def test_prepare_into_the_workspace_and_look_at_it(ftui: Any) -> None:
     assert json.loads(ftui("data", "list", "--json").stdout) == []
 
 
+def test_options_of_every_command_may_stand_before_it(ftui: Any, tmp_path: Path) -> None:
+    home = str(tmp_path / "other")
+    for arguments in (["runs", "list", "--home", home, "--json"], ["--home", home, "--json", "runs", "list"]):
+        assert ftui(*arguments).stdout == "[]\n"
+    assert Path(home).is_dir()
+    assert "Exit codes" in ftui(f"--home={home}", "--help").stdout
+    assert "needs a terminal" in ftui("--home", home, code=2).stderr
+
+
 def test_prepare_to_an_output_file(ftui: Any, tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     ftui("llm", "prepare", str(SAMPLE), "--output", str(output), "--owner-name", "Quiz Friend (sample)")
