@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -105,5 +106,15 @@ def custom_loss(name: str) -> Callable[..., Any]:
         ) from error
     if not callable(found):
         raise UserError("bad_input", f"the loss {name} is not a function", "Name a function.")
+    try:
+        inspect.signature(found).bind("model", "inputs", "num_items_in_batch")
+    except TypeError:
+        raise UserError(
+            "bad_input",
+            f"the loss {name} takes {inspect.signature(found)}",
+            "Let it take (model, inputs, num_items_in_batch).",
+        ) from None
+    except ValueError:
+        pass  # of a built-in function nobody knows
     loss: Callable[..., Any] = found
     return loss

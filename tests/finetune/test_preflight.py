@@ -100,6 +100,7 @@ def test_an_end_of_turn_that_is_not_learned_is_seen(config: TrainConfig, tiny_mo
     [
         ({"target_modules": ["q_proj", "nowhere"]}, "no layers called nowhere"),
         ({"loss": "nowhere:nothing"}, "nowhere:nothing cannot be loaded"),
+        ({"loss": "textwrap:dedent"}, r"textwrap:dedent takes \(text\)"),
     ],
 )
 def test_what_the_training_would_refuse_is_refused_before(
