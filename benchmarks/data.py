@@ -31,9 +31,9 @@ LONGEST_INSPECTION = 1.0  # seconds
 
 
 def write_jsonl(path: Path, megabytes: float, kind: str) -> None:
-    """Rows of a format: dialogs of two to six turns of 10 to 60 words each, or a question and an answer."""
+    """Rows of a format: dialogs of two to six turns or a question with its answer; now and then a line break."""
     random_ = random.Random(11)
-    words = LATIN.split()
+    words = [*LATIN.split(), "\n"]
 
     def text(least: int, most: int) -> str:
         return " ".join(random_.choices(words, k=random_.randint(least, most))) + "."
