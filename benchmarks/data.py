@@ -36,7 +36,7 @@ def write_jsonl(path: Path, megabytes: float, kind: str) -> None:
     words = [*LATIN.split(), "\n"]
 
     def text(least: int, most: int) -> str:
-        return " ".join(random_.choices(words, k=random_.randint(least, most))) + "."
+        return " ".join(random_.choices(words, k=random_.randint(least, most))).lstrip() + "."
 
     with open(path, "w", encoding="utf-8") as file:
         while file.tell() < megabytes * 1e6:

@@ -81,7 +81,7 @@ class PlainTurn(Turn, gc=False, omit_defaults=True, forbid_unknown_fields=True):
 
     role: Literal["user", "assistant", "system"]
     content: str
-    weight: Literal[0, 1] = 1
+    weight: Literal[1] = 1
 
 
 class PlainRow(Dialog, gc=False, omit_defaults=True, forbid_unknown_fields=True, rename={"turns": "messages"}):
@@ -91,6 +91,16 @@ class PlainRow(Dialog, gc=False, omit_defaults=True, forbid_unknown_fields=True,
     conversation: str = ""
     text: Literal[""] = ""
     label: Literal[""] = ""
+
+
+class WeighedTurn(PlainTurn, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """One that is perhaps not to be learned."""
+
+    weight: Literal[0, 1] = 1  # type: ignore[assignment]
+
+
+class WeighedRow(PlainRow, gc=False, omit_defaults=True, forbid_unknown_fields=True, rename={"turns": "messages"}):
+    turns: list[WeighedTurn] = []  # type: ignore[assignment]  # noqa: RUF012
 
 
 class PlainSaid(Plain):
@@ -105,23 +115,21 @@ class PlainSaidRow(Plain):
     conversation: str = ""
 
 
+def weighs_answers_only(row: Dialog) -> bool:
+    return all([turn.weight or turn.role == "assistant" for turn in row.turns])
+
+
 def turns_of(said: list[PlainSaid]) -> list[Turn]:
     return [Turn(ROLES[turn.speaker], turn.value) for turn in said]
 
 
 _decode_turns = plain_lines(PlainRow, lambda row: row if row.turns else None)
+_decode_weighed = plain_lines(WeighedRow, lambda row: row if row.turns and weighs_answers_only(row) else None)
 _decode_said = plain_lines(
     PlainSaidRow, lambda row: Dialog(turns_of(row.messages), row.conversation) if row.messages else None
 )
 
 
 def decode_lines(lines: bytes) -> Sequence[Dialog] | None:
-    """The dialogs of lines of JSON if all are plain rows of one of both forms."""
-    rows = _decode_turns(lines)
-    if rows and b'"weight"' in lines and not all(map(_weighs_answers_only, rows)):
-        return None
-    return rows or _decode_said(lines)
-
-
-def _weighs_answers_only(row: Dialog) -> bool:
-    return all([turn.weight or turn.role == "assistant" for turn in row.turns])
+    """The dialogs of lines of JSON if all are plain rows of one form."""
+    return _decode_turns(lines) or _decode_weighed(lines) or _decode_said(lines)
