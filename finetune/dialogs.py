@@ -24,7 +24,7 @@ from finetune.dialog_counts import DAY, DialogCounts
 from finetune.formats.dialog import Dialog, Turn
 from finetune.formats.telegram_message import Batch, Chat, Message, Service
 from finetune.plain_text import first_sentences, harmless
-from finetune.ready_dialogs import characters_as_they_are, whole_turns
+from finetune.ready_dialogs import characters_as_they_are, is_pair_as_it_is, whole_turns
 from finetune.threads import Threads
 
 PERSONAL_CHATS = frozenset({"personal_chat"})
@@ -133,11 +133,18 @@ class DialogBuilder(DialogCounts):
         is_harmless: it is known already that no text has control characters.
         """
         rows: list[Dialog] = []
-        count = messages = prompts = prompted = asked = said = 0
+        pairs = count = messages = prompts = prompted = asked = said = 0
+        least = self.min_turns
         for dialog in batch:
             turns = dialog.turns
+            if len(turns) == 2 and least <= 2 and is_pair_as_it_is(turns[0], turns[1], is_harmless):  # most
+                pairs += 1
+                asked += len(turns[0].content)
+                said += len(turns[1].content)
+                rows.append(dialog)
+                continue
             characters = characters_as_they_are(turns, is_harmless) if turns else None
-            if characters is None or len(turns) - len(turns) % 2 < self.min_turns:
+            if characters is None or len(turns) - len(turns) % 2 < least:
                 self._add_other_dialog(dialog, rows, is_harmless)
                 continue
             count += 1
@@ -148,6 +155,7 @@ class DialogBuilder(DialogCounts):
             asked += characters[1]
             said += characters[2]
             rows.append(dialog)
+        count, messages = count + pairs, messages + 2 * pairs
         if count:
             self.messages_read += messages
             self.messages_used += messages

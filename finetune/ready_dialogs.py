@@ -20,11 +20,6 @@ def characters_as_they_are(turns: list[Turn], is_harmless: bool) -> tuple[int, i
         if first.role != "system" or len(turns) == 1 or not is_as_it_is(first.content, is_harmless):
             return None
         system = len(first.content)
-    if len(turns) - begin == 2:  # most
-        question, answer = turns[-2:]
-        if not is_pair_as_it_is(question, answer, is_harmless):
-            return None
-        return system, len(question.content), len(answer.content)
     for at in range(begin, len(turns), 2):
         question, answer = turns[at], turns[at + 1]
         if not is_pair_as_it_is(question, answer, is_harmless):

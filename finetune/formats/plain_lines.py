@@ -6,7 +6,7 @@ Each format describes that shape as a class; lines with anything else in them ar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -28,7 +28,7 @@ def plain_lines(shape: type[msgspec.Struct], as_dialog: Callable[[Any], Dialog |
             rows = decode(lines)
         except (ValueError, RecursionError):
             return None
-        dialogs = [dialog for row in rows if (dialog := as_dialog(row)) is not None]
-        return dialogs if len(dialogs) == len(rows) else None
+        dialogs = list(map(as_dialog, rows))
+        return cast("list[Dialog]", dialogs) if all(dialogs) else None
 
     return decode_lines
