@@ -82,9 +82,10 @@ def rate(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.1e}"
 
 
-def date(timestamp: float | None) -> str:
+def date(timestamp: float | None, *, year: bool = True) -> str:
     """Local date and time of a Unix timestamp."""
-    return UNKNOWN if timestamp is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(timestamp))
+    form = "%Y-%m-%d %H:%M" if year else "%m-%d %H:%M"
+    return UNKNOWN if timestamp is None else time.strftime(form, time.localtime(timestamp))
 
 
 def count(value: float | None) -> str:

@@ -22,6 +22,7 @@ from ftui.widgets.list_table import ListTable
 if TYPE_CHECKING:
     from ftui.app import FtuiApp
 
+WIDE = 100  # columns of a terminal where the year has room
 HEADINGS = ("", "state", "kind", "name", "started", "took", "cause")
 REFRESH_SECONDS = 1.0
 MARK = "▪"
@@ -110,7 +111,7 @@ class RunsScreen(Dialog[Run]):
             STATE_MARKS.get(status.state, status.state) + place,
             run.kind,
             run.name,
-            date(run.spec.get("created_at")),
+            date(run.spec.get("created_at"), year=self.app.size.width >= WIDE),
             duration(took),
             status.cause[:60],
         )
