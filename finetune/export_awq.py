@@ -21,6 +21,7 @@ from engines.contract.run_protocol import run_script, stop_requested, write_resu
 from engines.weights import tensor_files
 from finetune import evaluation_sets, export_folder, rows
 from finetune.base_model import family, load_tokenizer, set_threads
+from finetune.embedded_model import make_if_wanted
 from finetune.scoring import Stopped
 
 GROUP_SIZES = (128, 64, 32)  # that vLLM's kernels know
@@ -132,7 +133,7 @@ def main() -> None:
     if arguments.dataset is None:
         raise UserError("usage", "there is no dataset to calibrate on", "Name one with --dataset.")
     try:
-        export_folder.make_base(arguments.base)
+        make_if_wanted(arguments.base)
         set_threads()
         with export_folder.filled(arguments.output.absolute(), arguments.base) as partial:
             merged = export_folder.merged_model(arguments.base, arguments.adapter, partial)

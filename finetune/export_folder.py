@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from engines.config.merge import MergeConfig
-from engines.config.train import EMBEDDED_FOLDER
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit
@@ -34,14 +33,6 @@ def arguments_of(description: str, config: str) -> argparse.ArgumentParser:
     parser.add_argument("--dataset", type=Path, help="for the perplexity in the check; default: general questions")
     parser.add_argument("--eval-share", type=float, default=0.1)
     return parser
-
-
-def make_base(base: Path) -> None:
-    """The embedded model is made here if it is what is wanted and nobody has made it yet."""
-    if base.name == EMBEDDED_FOLDER and not base.exists():
-        from finetune import embedded_model
-
-        embedded_model.convert(base)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script, stop_requested, write_result
 from finetune import export_folder, llama_check, ollama
+from finetune.embedded_model import make_if_wanted
 from finetune.scoring import Stopped
 
 BLOCK = 256  # a row of a k-quant is made of such blocks; one that is not gets another type
@@ -116,7 +117,7 @@ def main() -> None:
         raise UserError("usage", f"{config.weights} is written by llama-quantize", "Name its folder with --llama.")
     base, adapter, output = arguments.base, arguments.adapter, arguments.output.absolute()
     try:
-        export_folder.make_base(base)
+        make_if_wanted(base)
         with export_folder.filled(output, base) as partial:
             file = partial / f"{arguments.name}-{config.weights}.gguf"
             if config.weights == "adapter":

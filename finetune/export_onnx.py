@@ -27,6 +27,7 @@ from engines.contract.run_protocol import run_script, stop_requested, write_resu
 from engines.weights import adapter_check
 from finetune import export_folder
 from finetune.base_model import set_threads
+from finetune.embedded_model import make_if_wanted
 from finetune.merge_adapter import TOKENIZER
 from finetune.merge_plan import LowRank, make_plan
 from finetune.scoring import Stopped
@@ -179,7 +180,7 @@ def main() -> None:
         name: Path(folder).absolute() for name, _, folder in (item.partition("=") for item in arguments.adapter)
     }
     try:
-        export_folder.make_base(base)
+        make_if_wanted(base)
         for folder in adapters.values():
             changes_of(base, folder)
         set_threads()

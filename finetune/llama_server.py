@@ -23,11 +23,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from engines.config.train import EMBEDDED_FOLDER
 from engines.contract import fingerprints, statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_dir, run_script, stop_requested, write_result
+from finetune.embedded_model import make_if_wanted
 from finetune.export_gguf import convert, export_adapter
 
 HOST = "127.0.0.1"
@@ -42,10 +42,7 @@ def base_file(model: Path, weights: str, tools: Path, programs: Path, cache: Pat
     """The base model as GGUF; written if it is not in the cache."""
     if model.suffix == ".gguf":
         return model
-    if model.name == EMBEDDED_FOLDER and not model.exists():
-        from finetune import embedded_model
-
-        embedded_model.convert(model)
+    make_if_wanted(model)
     statefiles.make_private_dir(cache)
     made = cache / f"{fingerprints.of_model(str(model))}-{weights}.gguf"
     if made.is_file():

@@ -19,13 +19,13 @@ from typing import Any
 
 from engines.config.job import load
 from engines.config.merge import MergeConfig
-from engines.config.train import EMBEDDED_FOLDER
 from engines.contract import fingerprints, statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.fingerprints import ADAPTER_FILES
 from engines.contract.run_protocol import run_script, stop_requested, write_result
 from engines.weights.tensor_files import BYTES, Tensor
+from finetune.embedded_model import make_if_wanted
 from finetune.merge_plan import INDEX, LowRank, Plan, Whole, head_of, make_plan
 from finetune.scoring import Stopped
 
@@ -266,10 +266,7 @@ def main() -> None:
     base, output = arguments.base.absolute(), arguments.output.absolute()
     if output.exists():
         raise UserError("conflict", f"there is {output} already", "Choose another name, or delete that one.")
-    if base.name == EMBEDDED_FOLDER and not base.exists():
-        from finetune import embedded_model
-
-        embedded_model.convert(base)
+    make_if_wanted(base)
     began = time.monotonic()
     try:
         partial = merge(base, arguments.adapter, output, config)
