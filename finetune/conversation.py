@@ -24,9 +24,9 @@ class Conversation:
         self.wrote = False
         self.ended = False
 
-    def last_turn(self) -> tuple[list[str], bool | None]:
-        """(what is said in it, whose it is as `is_answer` tells); ([], None): nothing is said yet."""
-        return (self.turns[-1], self.is_answer) if self.turns else ([], None)
+    def last_turn(self) -> tuple[list[list[str]], list[str], bool | None]:
+        """(all turns, what is said in the last one, whose it is as `is_answer` tells); ([], [], None): nothing yet."""
+        return (self.turns, self.turns[-1], self.is_answer) if self.turns else (self.turns, [], None)
 
     @property
     def turn(self) -> int:

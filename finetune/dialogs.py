@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import chain, cycle
+from typing import cast
 
 from msgspec import UNSET
 
@@ -22,7 +23,7 @@ from engines.config.prepare import PrepareConfig
 from finetune.conversation import Conversation
 from finetune.dialog_counts import DAY, DialogCounts
 from finetune.formats.dialog import Dialog, Turn
-from finetune.formats.telegram_message import Batch, Chat, Message, Service
+from finetune.formats.telegram_message import Batch, Chat, Message
 from finetune.plain_text import first_sentences, harmless
 from finetune.ready_dialogs import characters_as_they_are, is_pair_as_it_is, whole_turns
 from finetune.threads import Threads
@@ -66,6 +67,11 @@ class DialogBuilder(DialogCounts):
         self._formed: list[Dialog] = []
         self._threads = Threads(self.gap_seconds, self._end) if config.thread_replies else None
 
+    @property
+    def takes_brief_messages(self) -> bool:
+        """Do neither names nor replies matter?"""
+        return self._threads is None and not self.chat_kinds & GROUP_CHATS
+
     def uses(self, chat: Chat) -> bool:
         """Do the chat's messages count? Group chats only if they are included; never bots, channels, notes."""
         return chat.kind in self.chat_kinds
@@ -82,11 +88,10 @@ class DialogBuilder(DialogCounts):
         dropped, owner_ids, gap, last_time = self.dropped, self.owner_ids, self.gap_seconds, self._last_time
         longest, names_speakers, drops_forwards = self.max_characters, self._names_speakers, self.drops_forwards
         heard, threads, now = self.heard, self._threads, self._now
-        turn, side = now.last_turn()
-        for message in messages:
-            if type(message) is not Message:
-                dropped["service" if isinstance(message, Service) else "unsupported"] += 1
-                continue
+        most_turns, most_messages = self.max_turns, self.max_turn_messages
+        is_simple = self.joins and threads is None  # so that a turn that ends needs nothing more
+        turns, turn, side = now.last_turn()
+        for message in cast("list[Message]", messages):  # others have no text, and are asked for no more
             text = message.text
             text = (text if type(text) is str else message.joined_text()).strip()
             if not (is_harmless or text.isprintable()):
@@ -105,19 +110,22 @@ class DialogBuilder(DialogCounts):
             time = message.time or message.time_of_date() or last_time
             if threads is not None:
                 now = threads.conversation_of(message, is_owner, time, last_time)
-                turn, side = now.last_turn()
+                turns, turn, side = now.last_turn()
             elif time - last_time >= gap:
                 self._end(now)
                 self.sessions += 1
                 now = self._now = Conversation(time)
-                turn, side = now.last_turn()
+                turns, turn, side = now.last_turn()
             last_time = time
             if names_speakers and not is_owner:
                 text = f"{speaker_name(message.author)}: {text}"
             if is_owner is side:
                 turn.append(text)
+            elif is_simple and turn and len(turns) <= most_turns and len(turn) <= most_messages:  # mostly
+                turns.append(turn := [text])
+                side = now.is_answer = is_owner
             elif self._begin_turn(now, is_owner, text):
-                turn, side = now.turns[-1], is_owner
+                turns, turn, side = now.last_turn()
             else:
                 continue
             if threads is not None:
@@ -282,15 +290,14 @@ class DialogBuilder(DialogCounts):
         """Write turns that go from a question to an answer, if there are enough of them."""
         messages = sum(map(len, turns))
         if self.joins:
-            roles, texts = [*ROLES] * (len(turns) // 2), list(map("\n".join, turns))
+            said = list(map(Turn, cycle(ROLES), map("\n".join, turns)))
         else:
             roles = [role for role, texts in zip(cycle(ROLES), turns) for _ in texts]
-            texts = list(chain.from_iterable(turns))
-        if len(texts) < self.min_turns:
+            said = list(map(Turn, roles, chain.from_iterable(turns)))
+        if len(said) < self.min_turns:
             if messages:
                 self.dropped["short_dialog"] += messages
             return
-        said = list(map(Turn, roles, texts))
         for turn in said:
             self.characters[turn.role] += len(turn.content)
         self.dialogs += 1

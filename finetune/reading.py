@@ -91,6 +91,8 @@ class Reading:
         self.owner, self.builder.owner_ids = owner, owner.ids
         if self.config.transcribe_voice and isinstance(export, Export):
             self.builder.heard = self._heard(export, name)
+        if isinstance(export, Export):
+            export.brief = self.builder.takes_brief_messages
         emit("phase", name="read", text=f"Reading the chats of {owner.name or owner.id}")
         if self.rows is None or not isinstance(export, Export) or not self._read_together(export, self.rows):
             for batch in export.batches(self.builder.uses):

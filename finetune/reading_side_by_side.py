@@ -135,6 +135,7 @@ def _read_part(
     parent = os.getppid()
     try:
         own = Export(export.path, export.block_bytes, part)
+        own.brief = export.brief
         rows = RowBuffer(fd)
         refiner = Refiner(config, rows.write)
         builder = DialogBuilder(config, first.owner_ids, refiner)

@@ -15,7 +15,7 @@ from typing import Any
 
 from finetune.formats.chat_export import ChatBatch
 from finetune.formats.json_stream import DamagedJson, JsonStream
-from finetune.formats.telegram_message import AnyMessage, Batch, Chat, Message, Service
+from finetune.formats.telegram_message import AnyMessage, Chat, Message, Service
 
 BATCH = 500
 SAID = ("Default", "Reply")
@@ -50,7 +50,7 @@ class Discord:
     def _read(self, stream: JsonStream, chat: Chat, is_wanted: Callable[[Chat], bool]) -> Iterator[ChatBatch]:
         yield ChatBatch(chat, [])
         wanted = is_wanted(chat)
-        batch: Batch = []
+        batch: list[AnyMessage] = []
         try:
             for _ in stream.items():
                 message = to_message(stream.value())

@@ -35,6 +35,7 @@ from finetune.formats.telegram_message import (
     Batch,
     Chat,
     decode_batch,
+    decode_brief,
     decode_chat,
     decode_message,
     mend,
@@ -59,6 +60,7 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 class Export:
     """One export file. `batches` may be called again; each call reads the file from its start.
 
+    brief: nobody asks for names, ids and replies, so messages may come without them.
     After a full reading: `repaired` messages were invalid JSON and could be mended, `lost`
     ones could not; `truncated` tells that the file ends in the middle.
     """
@@ -69,6 +71,7 @@ class Export:
         self.path = path
         self.block_bytes = block_bytes
         self.part = part  # the whole file, if None
+        self.brief = False
         self.bytes_read = self.repaired = self.lost = 0
         self.truncated = False
         self.plain_layout = self._has_plain_layout()
@@ -115,7 +118,7 @@ class Export:
             if chat is not None and not resync:
                 # A slice with the end of a chat in it does not decode, so one that does needs no search for chats.
                 cut = find_last_border(buffer, start)
-                batch = decode_between(buffer, start, cut) if cut >= 0 else None
+                batch = self._decode_between(buffer, start, cut) if cut >= 0 else None
                 if batch is not None:
                     yield ChatBatch(chat, batch, is_surely_harmless(buffer))
                     start = scanned = cut + 1
@@ -149,12 +152,30 @@ class Export:
 
     def _decode(self, buffer: bytearray, start: int, end: int) -> Batch:
         """Decode the messages in buffer[start:end]; where that fails, one by one."""
-        batch = decode_between(buffer, start, end)
+        batch = self._decode_between(buffer, start, end)
         if batch is None:
             cuts = [start - 1, *(border.start(1) for border in BORDER.finditer(buffer, start, end)), end]
             one_by_one = [self._decode_one(buffer[low + 1 : high]) for low, high in pairwise(cuts)]
             batch = [message for message in one_by_one if message is not None]
         return batch
+
+    def _decode_between(self, buffer: bytearray, start: int, end: int) -> Batch | None:
+        """Decode the messages in buffer[start:end]; None where that is not possible.
+
+        For a moment brackets stand in the places of the separators at start - 1 and end, to spare a copy.
+        """
+        separators = buffer[start - 1], buffer[end]
+        buffer[start - 1], buffer[end] = b"[]"
+        try:
+            with memoryview(buffer) as view, view[start - 1 : end + 1] as array:
+                for decode in (decode_brief, decode_batch)[not self.brief :]:
+                    try:
+                        return decode(array)
+                    except UNDECODABLE:
+                        continue
+            return None
+        finally:
+            buffer[start - 1], buffer[end] = separators
 
     def _decode_one(self, raw: bytes | bytearray) -> AnyMessage | None:
         try:
@@ -168,7 +189,7 @@ class Export:
     def _decode_end(self, raw: bytes | bytearray, at_end_of_file: bool = False) -> Batch:
         """Decode a chat's last messages, of which the last is followed by the end of the array and more."""
         cut = find_last_border(raw, 0)
-        batch = self._decode(bytearray(b"[") + raw, 1, cut + 1) if cut >= 0 else []
+        batch = list(self._decode(bytearray(b"[") + raw, 1, cut + 1)) if cut >= 0 else []
         last = raw[cut + 1 :].lstrip()
         end = find_end_of_value(last)
         if last.startswith(b"{"):
@@ -231,22 +252,6 @@ def walk_chats(stream: JsonStream, batch_size: int = 500) -> Iterator[list[Any] 
             yield msgspec.convert(head, Chat)
         except UNDECODABLE:
             yield Chat()
-
-
-def decode_between(buffer: bytearray, start: int, end: int) -> Batch | None:
-    """Decode the messages in buffer[start:end]; None where that is not possible.
-
-    For a moment brackets stand in the places of the separators at start - 1 and end, to spare a copy.
-    """
-    separators = buffer[start - 1], buffer[end]
-    buffer[start - 1], buffer[end] = b"[]"
-    try:
-        with memoryview(buffer) as view, view[start - 1 : end + 1] as array:
-            return decode_batch(array)
-    except UNDECODABLE:
-        return None
-    finally:
-        buffer[start - 1], buffer[end] = separators
 
 
 def find_messages_key(buffer: bytes | bytearray, low: int) -> tuple[int, int] | None:

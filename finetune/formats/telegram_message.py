@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 _ESCAPE = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|([\"\\/bfnrtu])|)")
 _LINE_SEPARATOR_REST = re.compile(rb"(\\u202[89])(?:\x80[\xa8\xa9])")
+
+
+NAMES = {
+    "time": "date_unixtime",
+    "author_id": "from_id",
+    "author": "from",
+    "reply_to": "reply_to_message_id",
+    "reply_peer": "reply_to_peer_id",
+}
 
 
 class Chat(msgspec.Struct):
@@ -33,39 +43,20 @@ class Entity(msgspec.Struct, gc=False):
     text: str = ""
 
 
-class Message(
-    msgspec.Struct,
-    gc=False,
-    tag="message",
-    tag_field="type",
-    rename={
-        "time": "date_unixtime",
-        "author_id": "from_id",
-        "author": "from",
-        "reply_to": "reply_to_message_id",
-        "reply_peer": "reply_to_peer_id",
-    },
-):
-    """One message, with Telegram's fields that matter here. `time` is in Unix seconds, 0: not given.
+class BriefMessage(msgspec.Struct, gc=False, tag="message", tag_field="type", rename=NAMES):
+    """What of a message matters where neither names nor replies do. Fields that it lacks: see `Message`.
 
     `forwarded_from` may be null and is still a forward, so its presence is what counts.
-    reply_to: the id of a message, 0: none; of another chat if there is a `reply_peer`.
-    The fields stand in the order of the file: the decoder looks for the next one first.
     """
 
-    id: int = 0
-    date: str = ""
-    time: int = 0
-    author: str | None = None
-    author_id: str | int | None = None
+    time: Annotated[int, msgspec.Meta(gt=0)]  # Unix seconds
+    author_id: str | int | None
+    text: str | list[str | Entity]
     forwarded_from: str | UnsetType | None = UNSET
     saved_from: str | UnsetType | None = UNSET
-    reply_to: int = 0
-    reply_peer: Any = UNSET
     photo: str = ""
     file: str = ""
     media_type: str = ""
-    text: str | list[str | Entity] = ""
     poll: Any = UNSET
     location_information: Any = UNSET
     contact_information: Any = UNSET
@@ -80,11 +71,8 @@ class Message(
         return "".join([part if isinstance(part, str) else part.text for part in self.text])
 
     def time_of_date(self) -> int:
-        """`time` for exports older than `date_unixtime`: the local date read as if it were UTC."""
-        try:
-            return int(datetime.fromisoformat(self.date).replace(tzinfo=UTC).timestamp())
-        except (ValueError, OverflowError):
-            return 0
+        """There is a time."""
+        return self.time
 
     def media(self) -> str:
         """What a message without text is: sticker, voice_message, photo, file, poll, ... or empty."""
@@ -100,19 +88,56 @@ class Message(
         return "empty"
 
 
+class Message(BriefMessage, gc=False, tag="message", tag_field="type", rename=NAMES):
+    """One message, with Telegram's fields that matter here; each of them may be missing. `time` 0: not given.
+
+    reply_to: the id of a message, 0: none; of another chat if there is a `reply_peer`.
+    """
+
+    id: int = 0
+    date: str = ""
+    time: int = 0
+    author: str | None = None
+    author_id: str | int | None = None
+    reply_to: int = 0
+    reply_peer: Any = UNSET
+    text: str | list[str | Entity] = ""
+
+    def time_of_date(self) -> int:
+        """`time` for exports older than `date_unixtime`: the local date read as if it were UTC."""
+        try:
+            return int(datetime.fromisoformat(self.date).replace(tzinfo=UTC).timestamp())
+        except (ValueError, OverflowError):
+            return 0
+
+
 class Service(msgspec.Struct, gc=False, tag="service", tag_field="type"):
     """Somebody joined, called, pinned: nothing to learn from."""
+
+    text: ClassVar[str] = ""
+    file: ClassVar[str] = ""
+
+    def media(self) -> str:
+        return "service"
 
 
 class Unsupported(msgspec.Struct, gc=False, tag="unsupported", tag_field="type"):
     """What the exporting program did not know: it has no date and no text."""
 
+    text: ClassVar[str] = ""
+    file: ClassVar[str] = ""
 
-AnyMessage = Message | Service | Unsupported
-Batch = list[AnyMessage]
+    def media(self) -> str:
+        return "unsupported"
 
-decode_batch = msgspec.json.Decoder(list[AnyMessage], strict=False).decode
-decode_message = msgspec.json.Decoder(AnyMessage, strict=False).decode
+
+FullMessage = Message | Service | Unsupported
+AnyMessage = BriefMessage | FullMessage
+Batch = Sequence[AnyMessage]
+
+decode_brief = msgspec.json.Decoder(list[BriefMessage | Service | Unsupported], strict=False).decode
+decode_batch = msgspec.json.Decoder(list[FullMessage], strict=False).decode
+decode_message = msgspec.json.Decoder(FullMessage, strict=False).decode
 decode_chat = msgspec.json.Decoder(Chat).decode
 UNDECODABLE = (ValueError, RecursionError)  # msgspec's and json's errors are ValueErrors
 
@@ -139,6 +164,6 @@ def parse_leniently(raw: bytes | bytearray) -> AnyMessage | None:
 
 def to_message(value: Any) -> AnyMessage | None:
     try:
-        return msgspec.convert(value, AnyMessage, strict=False)
+        return msgspec.convert(value, FullMessage, strict=False)
     except UNDECODABLE:
         return None

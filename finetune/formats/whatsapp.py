@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from finetune.formats.chat_export import ChatBatch
-from finetune.formats.telegram_message import Batch, Chat, Message, Service
+from finetune.formats.telegram_message import AnyMessage, Chat, Message, Service
 
 BATCH = 500
 _MARKS = dict.fromkeys(map(ord, "\u200e\u200f\u202a\u202c\ufeff"))
@@ -59,7 +59,7 @@ class WhatsApp:
         people = self._people()
         chat = Chat(name=self.path.stem, type="personal_chat" if people <= 2 else "private_group")
         yield ChatBatch(chat, [])
-        batch: Batch = []
+        batch: list[AnyMessage] = []
         for stamp, rest in self._messages():
             batch.append(to_message(stamp, rest, self.order))
             if len(batch) == BATCH and is_wanted(chat):

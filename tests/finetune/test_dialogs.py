@@ -14,18 +14,18 @@ from engines.config.prepare import PrepareConfig
 from finetune import dialogs
 from finetune.dialogs import DialogBuilder
 from finetune.formats.dialog import Dialog, Turn
-from finetune.formats.telegram_message import AnyMessage, Chat, Service, Unsupported
+from finetune.formats.telegram_message import Chat, FullMessage, Service, Unsupported
 from finetune.plain_text import first_sentences, harmless
 
 KEY = f"0/{START}"  # of the conversation that begins there in the first chat
 Dialogs = list[tuple[str, list[tuple[str, str]]]]
 
 
-def message(author: str | None, text: Any, at: int = 0, **more: Any) -> AnyMessage:
-    return msgspec.convert(export_message(author, text, at, **more), AnyMessage, strict=False)
+def message(author: str | None, text: Any, at: int = 0, **more: Any) -> FullMessage:
+    return msgspec.convert(export_message(author, text, at, **more), FullMessage, strict=False)
 
 
-def build(*chats: tuple[str, list[AnyMessage]], owner: str = OWNER, **config: Any) -> tuple[Dialogs, DialogBuilder]:
+def build(*chats: tuple[str, list[FullMessage]], owner: str = OWNER, **config: Any) -> tuple[Dialogs, DialogBuilder]:
     """Dialogs as (conversation, [(role, text)])."""
     rows: list[Dialog] = []
     builder = DialogBuilder(PrepareConfig(**config), {owner}, rows.extend)
@@ -41,11 +41,11 @@ def build(*chats: tuple[str, list[AnyMessage]], owner: str = OWNER, **config: An
     return [(row.conversation, [(turn.role, turn.content) for turn in row.turns]) for row in rows], builder
 
 
-def personal(*messages: AnyMessage, **config: Any) -> tuple[Dialogs, DialogBuilder]:
+def personal(*messages: FullMessage, **config: Any) -> tuple[Dialogs, DialogBuilder]:
     return build(("personal_chat", list(messages)), **config)
 
 
-def turns(count: int) -> list[AnyMessage]:
+def turns(count: int) -> list[FullMessage]:
     return [message(OWNER if number % 2 else PEER, str(number), at=number) for number in range(count)]
 
 

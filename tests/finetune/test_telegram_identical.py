@@ -223,3 +223,31 @@ def test_messages_without_a_time_do_not_mislead(tmp_path: Path, monkeypatch: pyt
     source = write(tmp_path / "result.json", export, "minified")
     for processes in range(1, 9):
         assert prepared(tmp_path, source, monkeypatch, 700, processes=processes)[0] == plain_rows(export)
+
+
+@pytest.mark.parametrize("block", [700, 64 * 1024])
+def test_messages_of_any_age_need_no_names_and_replies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    """Where times, ids or names are missing or strange, what is read briefly is what is read in full."""
+    source, export = random.Random(9), random_export(9)
+    for number, item in enumerate(export["messages"]):
+        if number % 40 < 20:
+            continue  # so that some blocks are as usual
+        match source.randrange(6):
+            case 0:
+                item.pop("date_unixtime", None)
+            case 1:
+                item.update(date_unixtime="0", from_id=None)
+            case 2:
+                item.pop("from_id", None)
+            case 3:
+                item.update(from_id=int(OWNER.removeprefix("user")), date_unixtime=1_700_000_000)
+            case 4:
+                item.pop("text", None)
+    path = write(tmp_path / "result.json", export)
+    brief = prepared(tmp_path, path, monkeypatch, block, processes=1)
+    assert reading.DialogBuilder(PrepareConfig(), (), len).takes_brief_messages
+    monkeypatch.setattr(reading.DialogBuilder, "takes_brief_messages", False)
+    assert prepared(tmp_path, path, monkeypatch, block, processes=1) == brief
+    assert brief[1]["dialogs"] > 10
