@@ -74,18 +74,19 @@ def _line(item: str | dict[str, Any]) -> str:
 
 
 def when(
-    *keys: str, shown: Callable[[LLMScreen], object] = lambda screen: True
+    *keys: str, shown: Callable[[LLMScreen], object] = lambda screen: True, then: str = ""
 ) -> Callable[[Pilot[None]], Awaitable[None]]:
-    """Wait until all is loaded, then press `keys`."""
+    """Wait until all is loaded, then press `keys`, and wait until the terminal shows `then`."""
 
     async def prepare(pilot: Pilot[None]) -> None:
         assert isinstance(pilot.app, FtuiApp)
         ui = Driver(pilot, pilot.app)
         await ui.ready()
         await ui.until(lambda: shown(ui.screen))
-        await ui.pilot.pause(0.5)  # the check of the parameters
+        await settled(ui)  # the check of the parameters, too
         for key in keys:
             await ui.press(key)
+        await ui.until(lambda: ui.shows(then), seconds=60)
         await settled(ui)
 
     return prepare
@@ -93,10 +94,10 @@ def when(
 
 async def settled(ui: Driver) -> None:
     """Wait until the screen has not changed for a second: on a busy machine drawing comes late."""
-    before, same = "", 0
+    before, same = None, 0
     while same < 5:
         await ui.pilot.pause(0.2)
-        now = ui.text()
+        now = ui.app.screen._compositor.render_strips()  # with all colours
         same = same + 1 if now == before else 0
         before = now
 
@@ -137,21 +138,25 @@ def test_failed(snap_compare: Any, full: LLMEngine, clock: None) -> None:
 
 
 def test_help(snap_compare: Any, full: LLMEngine, clock: None) -> None:
-    assert snap_compare(FtuiApp(), terminal_size=(80, 24), run_before=when("question_mark"))
+    assert snap_compare(FtuiApp(), terminal_size=(80, 24), run_before=when("question_mark", then="esc closes"))
 
 
 def test_adapters(snap_compare: Any, full: LLMEngine, clock: None) -> None:
-    assert snap_compare(FtuiApp(), terminal_size=(80, 24), run_before=when("tab", "tab", "tab", "d"))
+    assert snap_compare(
+        FtuiApp(), terminal_size=(80, 24), run_before=when("tab", "tab", "tab", "d", then="No, keep it")
+    )
 
 
 def test_merge(snap_compare: Any, full: LLMEngine, clock: None) -> None:
     add_dataset(full, "faq", dialogs=12)
-    assert snap_compare(FtuiApp(), terminal_size=(80, 24), run_before=when("M", "j", "space"))
+    assert snap_compare(
+        FtuiApp(), terminal_size=(80, 24), run_before=when("M", "j", "space", then="faq chats --name merged")
+    )
 
 
 def test_sweep(snap_compare: Any, full: LLMEngine, clock: None) -> None:
     add_sweep(full)
-    assert snap_compare(FtuiApp(), terminal_size=(80, 24), run_before=when("S"))
+    assert snap_compare(FtuiApp(), terminal_size=(80, 24), run_before=when("S", then="adapter tuned-t02"))
 
 
 @pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
