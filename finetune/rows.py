@@ -104,16 +104,31 @@ def read_parts(path: Path, eval_share: float) -> tuple[list[Dialog], list[Dialog
 
     Without evaluation (eval_share 0) the second is empty; a dataset's own held-out part is not trained either way.
     """
-    train, evaluation = part_paths(path)
-    if not (train.is_file() and evaluation.is_file()) or is_split_by_default(path):
+    evaluation = chosen_part(path)
+    if evaluation is None:
         return split(read_dialogs(path), eval_share)
-    return read_dialogs(train), read_dialogs(evaluation) if eval_share else []
+    if _keeps_sides(statefiles.read_json(report_path(path)) or {}):
+        held = {dialog.conversation for dialog in stream_dialogs(evaluation)}
+        train, held_out = _sides(read_dialogs(path), held)
+        return train, held_out if eval_share else []
+    return read_dialogs(part_paths(path)[0]), read_dialogs(evaluation) if eval_share else []
+
+
+def chosen_part(path: Path) -> Path | None:
+    """The held-out part beside a dataset that trainings use; None: they split it by themselves."""
+    train, evaluation = part_paths(path)
+    return evaluation if train.is_file() and evaluation.is_file() and not is_split_by_default(path) else None
 
 
 def is_split_by_default(dataset: Path) -> bool:
     """Are the parts beside it those that any training makes by itself? Then `eval_share` is obeyed, and edits count."""
     report = statefiles.read_json(report_path(dataset)) or {}
-    return bool(report) and report.get("config", {}).get("split") is None
+    return bool(report) and report.get("config", {}).get("split") is None and not _keeps_sides(report)
+
+
+def _keeps_sides(report: dict[str, Any]) -> bool:
+    """Was it merged, so that each conversation is on the side that it had? Edits count there, too."""
+    return bool((report.get("split") or {}).get("kept"))
 
 
 def split(dialogs: list[Dialog], eval_share: float) -> tuple[list[Dialog], list[Dialog]]:
@@ -124,6 +139,10 @@ def split(dialogs: list[Dialog], eval_share: float) -> tuple[list[Dialog], list[
     of different runs can be compared.
     """
     held = held_out_of(((dialog.conversation, dialog.label) for dialog in dialogs), eval_share)
+    return _sides(dialogs, held)
+
+
+def _sides(dialogs: list[Dialog], held: set[str]) -> tuple[list[Dialog], list[Dialog]]:
     train = [dialog for dialog in dialogs if dialog.conversation not in held]
     return train, [dialog for dialog in dialogs if dialog.conversation in held]
 

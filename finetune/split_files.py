@@ -79,13 +79,25 @@ def _share(part: float, counts: list[int]) -> float:
 def parts_of(
     source: Path, dataset: Path, part: float | None, seed: int, *, by_default: bool
 ) -> Iterator[tuple[dict[str, Any] | None, Made]]:
-    """The parts of the rows in `source` as temporary files beside `dataset`; labels keep their shares in both.
+    """The parts of the rows in `source`; labels keep their shares in both. What it gives: see `written_parts`.
 
     part: None: DEFAULT_PART if `by_default` and there is more than one conversation, else no split.
-    Gives the rows of each part, None if no split is wanted, and (temporary file, place) of each. What is not put in
-    its place meanwhile is gone then. Raises UserError where the wanted part cannot be held out.
+    Raises UserError where the wanted part cannot be held out.
     """
     sides, held_out = choose(source, part, seed) if part or (part is None and by_default) else (b"", 0)
+    with written_parts(source, dataset, sides, held_out) as parts:
+        yield parts
+
+
+@contextmanager
+def written_parts(
+    source: Path, dataset: Path, sides: bytes, held_out: int
+) -> Iterator[tuple[dict[str, Any] | None, Made]]:
+    """The rows of `source` by their sides as temporary files beside `dataset`. held_out: conversations that are.
+
+    Gives the rows of each part, None if nothing is held out, and (temporary file, place) of each. What is not put in
+    its place meanwhile is gone then.
+    """
     if not held_out:
         yield None, []
         return
@@ -111,17 +123,23 @@ def _write(source: Path, sides: bytes, made: Made) -> None:
 
 
 def choose(source: Path, part: float | None, seed: int) -> tuple[bytes, int]:
-    """Of each row in `source`: 1 if it is held out, else 0. And how many conversations are. part: see `parts_of`.
-
-    Names are kept by their place alone, so that millions of rows need little memory.
-    """
-    rows = array("Q")
-    by_label: dict[str, array[int]] = defaultdict(lambda: array("Q"))
+    """The sides of the rows in `source`. See `sides_of`."""
     with open(source, "rb") as file:
-        for key in map(_key, file):
-            rows.append(place(key.conversation, seed))
-            by_label[key.label].append(rows[-1])
-    ordered = [[at for at, _ in groupby(sorted(places))] for places in by_label.values()]
+        return sides_of(((key.conversation, key.label) for key in map(_key, file)), part, seed)
+
+
+def sides_of(rows: Iterable[tuple[str, str]], part: float | None, seed: int) -> tuple[bytes, int]:
+    """Of each row, (conversation, label): 1 if it is held out, else 0. And how many conversations are.
+
+    part: None: DEFAULT_PART. Names are kept by their place alone, so that millions of rows need little memory.
+    Raises UserError where the wanted part cannot be held out.
+    """
+    places = array("Q")
+    by_label: dict[str, array[int]] = defaultdict(lambda: array("Q"))
+    for conversation, label in rows:
+        places.append(place(conversation, seed))
+        by_label[label].append(places[-1])
+    ordered = [[at for at, _ in groupby(sorted(of_label))] for of_label in by_label.values()]
     counts = list(map(len, ordered))
     if part is not None and (sum(counts) < 2 or part >= sum(counts)):
         raise UserError(
@@ -129,5 +147,5 @@ def choose(source: Path, part: float | None, seed: int) -> tuple[bytes, int]:
             "Hold out fewer, or set split to 0.",
         )  # fmt: skip
     share = _share(DEFAULT_PART if part is None else part, counts)
-    chosen = set().union(*[places[: _count(len(places), share)] for places in ordered])
-    return bytes(at in chosen for at in rows), len(chosen)
+    chosen = set().union(*[of_label[: _count(len(of_label), share)] for of_label in ordered])
+    return bytes(at in chosen for at in places), len(chosen)

@@ -1,4 +1,4 @@
-"""Prompts with their completions, as texts or as lists of messages.
+"""Prompts with their completions, as texts or as lists of messages. Of a prompt nothing is learned.
 
     {"prompt": "…", "completion": "…"}
     {"prompt": [{"role": "user", "content": "…"}], "completion": [{"role": "assistant", "content": "…"}]}
@@ -24,7 +24,11 @@ def matches(row: dict[str, Any]) -> bool:
 def read(row: dict[str, Any]) -> Dialog:
     """Raises BadRow."""
     name = next(name for name in COMPLETIONS if name in row)
-    return Dialog(as_turns(row["prompt"], "user", "prompt") + as_turns(row[name], "assistant", name))
+    prompt = as_turns(row["prompt"], "user", "prompt")
+    for turn in prompt:
+        if turn.role == "assistant":
+            turn.weight = 0
+    return Dialog(prompt + as_turns(row[name], "assistant", name))
 
 
 def as_turns(value: Any, role: str, name: str) -> list[Turn]:

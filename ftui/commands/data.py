@@ -9,10 +9,11 @@ from cyclopts import App, Parameter
 
 from engines.config.prepare import PrepareConfig
 from engines.config.train import TrainConfig, preset
-from engines.data import dataset_files
+from engines.data import exports
+from engines.data.merging import merge as merge_datasets
 from ftui import format
 from ftui.commands.llm import ConfigFile, chosen_dataset, merged, report_dataset
-from ftui.console import Common, counting, say, say_json, show_rows, table
+from ftui.console import Common, counting, note, say, say_json, show_rows, table
 
 data = App(name="data", help="The datasets of the workspace.", help_format="plaintext")
 
@@ -140,8 +141,12 @@ def merge(
 ) -> int:
     """Make one dataset of several. For example: ftui data merge chats faq --name all"""
     common = common or Common()
-    report = dataset_files.merge(common.engine().datasets, names, name)
-    _told(common, report, f"{name}: {report['rows']['written']} rows of {report['source']}")
+    report = merge_datasets(common.engine().datasets, names, name, counting(quiet=common.json))
+    if common.json:
+        say_json(report)
+        return 0
+    say(f"{name}: {format.count(report['rows']['written'])} rows of {report['source']}")
+    report_dataset(report)
     return 0
 
 
@@ -150,19 +155,25 @@ def export(
     name: str,
     /,
     *,
-    form: Annotated[str, Parameter(name="--format", help=", ".join(dataset_files.FORMATS))],
+    form: Annotated[str, Parameter(name="--format", help=", ".join(exports.FORMATS))],
     output: Annotated[Path, Parameter(help="The file to write")],
     common: Common | None = None,
 ) -> int:
-    """Write a dataset in the format of another program.
+    """Write a dataset in the format of another program, and say what of it that format cannot hold.
 
     For example:
 
       ftui data export chats --format sharegpt --output chats.jsonl
+      ftui data export labels --format classification --output labels.jsonl
     """
     common = common or Common()
-    counts = dataset_files.export(common.engine().datasets.get(name), form, output)
-    _told(common, {**counts, "output": str(output)}, f"{counts['written']} records of {counts['read']} rows: {output}")
+    counts = exports.export(common.engine().datasets.get(name), form, output)
+    if common.json:
+        say_json({**counts, "output": str(output)})
+        return 0
+    say(f"{format.count(counts['written'])} records of {format.count(counts['read'])} rows: {output}")
+    for text in exports.notes(counts):
+        note(f"! {text}")
     return 0
 
 

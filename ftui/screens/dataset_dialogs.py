@@ -16,7 +16,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engines.contract.errors import UserError
-from engines.data.dataset_files import FORMATS
+from engines.data.exports import FORMATS
 from engines.workspace import check_name
 from ftui import command_line
 from ftui.clean import clean_line

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engines.data import dataset_files
+from engines.data import exports, merging
 from engines.data.datasets import Dataset
 from ftui.format import size
 from ftui.screens.dialog import TextDialog
@@ -75,7 +75,7 @@ class DatasetJobs:
         def answered(wish: tuple[list[str], str] | None) -> None:
             if wish is not None:
                 app.say("Merging…")
-                work = partial(dataset_files.merge, self.jobs.engine.datasets, *wish)
+                work = partial(merging.merge, self.jobs.engine.datasets, *wish)
                 self.jobs.launch("Merging", work, partial(merged, wish[1]))
 
         def merged(name: str, report: dict[str, Any]) -> None:
@@ -97,12 +97,13 @@ class DatasetJobs:
         def answered(wish: tuple[str, Path] | None) -> None:
             if wish is not None:
                 form, output = wish
-                work = partial(dataset_files.export, chosen, form, output)
+                work = partial(exports.export, chosen, form, output)
                 self.jobs.launch("Writing", work, partial(written, output))
 
-        def written(output: Path, counts: dict[str, int]) -> None:
-            left_out = f", {counts['left_out']:,} without turns left out" if counts["left_out"] else ""
-            app.say(f"✓ {counts['written']:,} records of {counts['read']:,} rows{left_out}", str(output))
+        def written(output: Path, counts: dict[str, Any]) -> None:
+            text = f"✓ {counts['written']:,} records of {counts['read']:,} rows: {output}"
+            notes = exports.notes(counts)
+            app.say(text, "; ".join(notes), severity="warning" if notes else "information")
 
         app.push_screen(ExportScreen(app.workspace.home, chosen.name, Path.cwd()), answered)
 

@@ -115,6 +115,13 @@ def test_formats_in_every_layout(
     assert (rows.good, rows.bad, rows.shapes) == (3, 0, {name: 3})
 
 
+def test_nothing_of_a_prompt_is_learned(tmp_path: Path) -> None:
+    path = tmp_path / "p"
+    path.write_text(json.dumps({"prompt": [ASKED, ANSWERED, ASKED], "completion": [ANSWERED]}))
+    (dialog,) = Rows(path, ROW_FORMATS).dialogs()
+    assert said(dialog) == TURNS * 2 and [turn.weight for turn in dialog.turns] == [1, 0, 1, 1]
+
+
 def test_text_is_text(tmp_path: Path) -> None:
     path = tmp_path / "t"
     path.write_text('{"text": "Once upon a time."}\n' * 2)

@@ -94,7 +94,8 @@ def test_inspect_refuses_in_words(tmp_path: Path) -> None:
 
 def test_merge_keeps_conversations_apart(home: Path) -> None:
     report = told(home, "data", "merge", "one", "two", "--name", "all")
-    assert report["by_source"] == {"one": 4, "two": 4} and report["rows"]["written"] == 8
+    assert report["by_source"] == {"one": 4, "two": 4} and report["rows"]["written"] == report["dialogs"] == 8
+    assert report["split"] == {"train": 6, "eval": 2, "conversations_held_out": 2, "kept": True}
     rows = [json.loads(line) for line in (home / "finetune/datasets/all_dataset.jsonl").read_text().splitlines()]
     assert len({row["conversation"] for row in rows}) == 8
     assert ftui(home, "data", "merge", "one", "two", "--name", "all").returncode != 0
@@ -106,11 +107,34 @@ def test_merge_keeps_conversations_apart(home: Path) -> None:
 def test_what_is_exported_is_read_again_as_the_same_dialogs(home: Path, tmp_path: Path, form: str) -> None:
     output = tmp_path / "out"
     counts = told(home, "data", "export", "one", "--format", form, "--output", output)
-    assert counts["read"] == counts["written"] == 4 and counts["left_out"] == 0
+    assert counts["read"] == counts["written"] == 4 and counts["left_out"] == counts["not_held"] == {}
     told(home, "llm", "prepare", output, "--name", "again")
     before, after = ([row["messages"] for row in lines(home, name)] for name in ("one", "again"))
     assert before == after
     assert ftui(home, "data", "export", "one", "--format", form, "--output", output).returncode != 0
+
+
+@pytest.mark.parametrize("form", ["messages", "sharegpt", "prompt-completion"])
+def test_windows_are_exported_and_read_again_with_what_is_only_context(home: Path, tmp_path: Path, form: str) -> None:
+    told(home, "llm", "prepare", SAMPLE, "--name", "windows", "--mode", "conversational")
+    output = tmp_path / "out"
+    assert told(home, "data", "export", "windows", "--format", form, "--output", output)["not_held"] == {}
+    told(home, "llm", "prepare", output, "--name", "again")
+    before, after = ([row["messages"] for row in lines(home, name)] for name in ("windows", "again"))
+    assert before == after and any(turn.get("weight") == 0 for row in after for turn in row)
+
+
+def test_an_export_says_what_it_cannot_hold_and_refuses_what_it_cannot_hold_at_all(home: Path, tmp_path: Path) -> None:
+    source = tmp_path / "labels.jsonl"
+    source.write_text("".join(json.dumps({"text": f"t{n}", "label": "good"}) + "\n" for n in range(3)))
+    told(home, "llm", "prepare", source, "--name", "labels")
+    done = ftui(home, "data", "export", "labels", "--format", "csv", "--output", tmp_path / "labels.csv")
+    assert "3 records of 3 rows" in done.stdout and "! 3 labels are plain answers there" in done.stderr
+    told(home, "data", "export", "labels", "--format", "classification", "--output", tmp_path / "again")
+    assert (tmp_path / "again").read_text() == source.read_text().replace(": ", ":").replace(", ", ",")
+    done = ftui(home, "data", "export", "labels", "--format", "text", "--output", tmp_path / "t")
+    assert done.returncode == 3 and "3 dialogs" in done.stderr and "classification" in done.stderr
+    assert not (tmp_path / "t").exists()
 
 
 def lines(home: Path, name: str) -> list[dict[str, Any]]:
