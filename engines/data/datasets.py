@@ -70,9 +70,14 @@ class Datasets:
 
     def get(self, name: str) -> Dataset:
         """By name, or by the path of a file outside the workspace. Raises UserError if there is none."""
-        outside = Path(name).expanduser()
-        if outside.suffix == ".jsonl" and outside.is_file():
-            return self._read(outside.resolve())
+        outside = _file_called(name)
+        return self._read(outside.resolve()) if outside is not None else self.named(name)
+
+    def named(self, name: str) -> Dataset:
+        """The dataset of the workspace, by its name alone. Raises UserError, also for the path of somebody's file."""
+        if _file_called(name) is not None:
+            cause = f"{name} is a file, not the name of a dataset in the workspace"
+            raise UserError("usage", cause, "Give a name that `ftui data list` shows; a file of your own stays yours.")
         file = self.path(name.removesuffix(SUFFIX))
         if not file.is_file():
             names = ", ".join(dataset.name for dataset in self.list()[:10]) or "none yet"
@@ -113,7 +118,7 @@ class Datasets:
 
     def delete(self, name: str) -> Path:
         """Move a dataset and what lies beside it to the trash. Returns where it went, for `restore`."""
-        dataset = self.get(name)
+        dataset = self.named(name)
         trashed = self.workspace.move_to_trash(dataset.path, "dataset")
         _carry(dataset.path.with_suffix(""), trashed)
         return trashed
@@ -126,12 +131,18 @@ class Datasets:
 
     def rename(self, name: str, new_name: str) -> Dataset:
         """Raises UserError if the new name is taken."""
-        dataset, target = self.get(name), self.path(new_name)
+        dataset, target = self.named(name), self.path(new_name)
         if target.exists():
             raise UserError("conflict", f"there is a dataset {new_name} already", "Choose another name.")
         _carry(dataset.path.with_suffix(""), target.with_suffix(""))
         os.rename(dataset.path, target)
         return self._read(target)
+
+
+def _file_called(name: str) -> Path | None:
+    """The dataset file that `name` is the path of, if it is one."""
+    file = Path(name).expanduser()
+    return file if file.suffix == ".jsonl" and file.is_file() else None
 
 
 def _carry(before: Path, after: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from engines.config.prepare import PrepareConfig
 from engines.config.train import TrainConfig, preset
@@ -16,6 +16,7 @@ from ftui.commands.llm import ConfigFile, chosen_dataset, merged, report_dataset
 from ftui.console import Common, counting, note, say, say_json, show_rows, table
 
 data = App(name="data", help="The datasets of the workspace.", help_format="plaintext")
+FROM_0 = validators.Number(gte=0)
 
 
 @data.command(name="list")
@@ -80,8 +81,8 @@ def tokens(
     name: Annotated[str | None, Parameter(help="A dataset's name or file; default: the newest")] = None,
     /,
     *,
-    first: Annotated[int, Parameter(help="Number of the first row shown, from 0")] = 0,
-    count: Annotated[int, Parameter(help="How many rows")] = 3,
+    first: Annotated[int, Parameter(help="Number of the first row shown, from 0", validator=FROM_0)] = 0,
+    count: Annotated[int, Parameter(help="How many rows", validator=FROM_0)] = 3,
     whole: Annotated[
         bool, Parameter(name="--all", negative="", help="Count every row exactly, by source, and show none")
     ] = False,
@@ -206,8 +207,8 @@ def show(
     name: str,
     /,
     *,
-    first: Annotated[int, Parameter(help="Number of the first dialog shown, from 0")] = 0,
-    count: Annotated[int, Parameter(help="How many dialogs")] = 3,
+    first: Annotated[int, Parameter(help="Number of the first dialog shown, from 0", validator=FROM_0)] = 0,
+    count: Annotated[int, Parameter(help="How many dialogs", validator=FROM_0)] = 3,
     common: Common | None = None,
 ) -> int:
     """What a dataset holds: its report and some of its dialogs."""

@@ -155,6 +155,23 @@ def test_rename_delete_and_restore_take_everything_along(home: Path) -> None:
     assert {path.name.replace("first", "one"): path.read_bytes() for path in folder.glob("first*")} == before
 
 
+@pytest.mark.parametrize("words", [["delete"], ["rename", "mine"]])
+def test_a_file_of_ones_own_is_neither_deleted_nor_moved(home: Path, tmp_path: Path, words: list[str]) -> None:
+    own = tmp_path / "own.jsonl"
+    own.write_text(json.dumps(lines(home, "one")[0]) + "\n")
+    done = ftui(home, "data", words[0], own, *words[1:])
+    assert done.returncode == 2 and "is a file, not the name of a dataset" in done.stderr
+    assert own.exists() and not list(home.glob("trash/*own*"))
+    assert ftui(home, "data", "show", own).returncode == 0  # it may be looked at
+
+
+@pytest.mark.parametrize("words", [["show", "one"], ["tokens", "one"]])
+@pytest.mark.parametrize("option", ["--first", "--count"])
+def test_numbers_below_0_are_wrong_usage(home: Path, words: list[str], option: str) -> None:
+    done = ftui(home, "data", *words, option, "-1")
+    assert done.returncode == 2 and option in done.stderr and "Traceback" not in done.stderr
+
+
 def test_tokens_shows_what_is_learned(home: Path, embedded_model: Path) -> None:
     model = ["--base-model", str(embedded_model)]
     found = told(home, "data", "tokens", "one", "--count", "2", "--max-seq-length", "32", *model)
