@@ -26,7 +26,6 @@ from engines.servers.activation import Activation
 from engines.servers.server_fit import same_base
 from engines.setup import doctor
 from engines.setup.environments import Environments
-from engines.voice.transcriber import transcriber
 from engines.weights.adapters import Adapter, Adapters
 from engines.weights.models import Models
 from engines.workspace import Workspace, check_name, name_from
@@ -68,7 +67,7 @@ class LLMEngine:
             str(source) if on_hub else str(file),
             str(target),
         ]
-        listener = transcriber(self.workspace) if config.transcribe_voice else None
+        listener = self._listener(config) if config.transcribe_voice else None
         argv += ["--transcriber", "{run}/transcriber.json"] if listener else []
         argv += [] if output else ["--in-workspace"]
         run = self.runs.create(
@@ -79,6 +78,11 @@ class LLMEngine:
             statefiles.write_json(run.folder / "transcriber.json", listener)
         self.runs.start(run)
         return run
+
+    def _listener(self, config: PrepareConfig) -> dict[str, Any]:
+        from engines.voice.transcriber import transcriber  # with all of the voice's engine
+
+        return transcriber(self.workspace, config.whisper_model, config.language)
 
     def inspect(self, source: Path | str, config: PrepareConfig) -> dict[str, Any]:
         """What a source holds and what would become of it; of large files by a sample. Takes about a second.

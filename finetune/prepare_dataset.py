@@ -99,6 +99,12 @@ def read_config(path: Path | None) -> PrepareConfig:
             f"no dialog can have at least {config.min_dialog_messages} and at most {config.max_dialog_length} turns",
             "Raise max_dialog_length or lower min_dialog_messages.",
         )
+    if (config.whisper_model or config.language) and not config.transcribe_voice:
+        raise UserError(
+            "usage",
+            "whisper_model and language are those of voice notes, which are not written down",
+            "Set transcribe_voice too; rows of some languages alone are kept by languages.",
+        )
     return config
 
 

@@ -36,11 +36,21 @@ class Cache:
 
     def __init__(self, folder: Path, config: TranscribeConfig):
         self.folder = statefiles.make_private_dir(folder)
-        self.way = re.sub(r"[^\w.-]+", "_", f"{Path(config.whisper_model).name}-{config.language}")
+        self.way = re.sub(r"[^\w.-]+", "_", f"{name_of(config.whisper_model)}-{config.language}")
 
     def file(self, note: Path) -> Path:
         with open(note, "rb") as opened:
             return self.folder / f"{hashlib.file_digest(opened, 'sha256').hexdigest()}-{self.way}.json"
+
+
+def name_of(model: str) -> str:
+    """A name on the hub as it is; of a folder its name and what tells its model from others in folders of that name."""
+    weights = Path(model) / "model.bin"
+    if not weights.is_file():
+        return model
+    status = weights.stat()
+    told = f"{weights.resolve()} {status.st_size} {status.st_mtime_ns}"
+    return f"{Path(model).name}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
 
 
 def texts_of(notes: list[Path], cache: Cache, config: TranscribeConfig) -> dict[str, str]:

@@ -147,9 +147,21 @@ class PrepareConfig(JobConfig):
         bool, Field(title="Strict", description="Fail at the first record that cannot be read instead of counting it")
     ] = False
     transcribe_voice: Annotated[
-        bool,
-        Field(
-            title="Voice notes",
-            description="Of Telegram: written down by Whisper, as `ftui tts transcribe` was last told to; once each",
-        ),
+        bool, Field(title="Voice notes", description="Of Telegram: written down by Whisper, each once")
     ] = False
+    whisper_model: Annotated[
+        str,
+        Field(
+            title="Whisper model",
+            description="For voice notes: tiny, base, small, medium, large-v3, turbo, or a folder with one for "
+            "faster-whisper; empty: as `ftui tts transcribe` was last told, else large-v3",
+        ),
+    ] = ""
+    language: Annotated[
+        str,
+        Field(
+            title="Spoken language",
+            pattern=r"^(auto|[a-z]{2,3})?$",
+            description="Of voice notes: auto, or ru, en, de …; empty: as `ftui tts transcribe` was last told",
+        ),
+    ] = ""
