@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -11,6 +12,7 @@ def main() -> None:
 
         print(version("finetune-tui"))
         return
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # of other packages: slow to find, and some report
     from ftui.cli import run
 
     sys.exit(run(sys.argv[1:]))

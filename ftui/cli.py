@@ -7,7 +7,6 @@ generated from the models in engines/config/. Exit codes: see engines/contract/e
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -25,10 +24,17 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input, 4 not found, 5 not rea
 130 interrupted.
 """
 
+
+def version() -> str:
+    from importlib.metadata import version  # takes as long as a command
+
+    return version("finetune-tui")
+
+
 cli = App(
     name="ftui",
     help=HELP,
-    version=version("finetune-tui"),
+    version=version,
     help_format="plaintext",
     default_parameter=Parameter(negative_iterable=()),
 )

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -21,10 +21,12 @@ from engines.llm import LLMEngine
 from engines.running.follow import LogFile
 from engines.running.progress import Progress
 from engines.running.runs import Run, Runs, RunStatus
-from engines.tts import TTSEngine
 from engines.workspace import Workspace
 from ftui import format
 from ftui.clean import clean, clean_line
+
+if TYPE_CHECKING:
+    from engines.tts import TTSEngine
 
 FOLLOW_SECONDS = 0.2
 PLAIN_SECONDS = 5.0  # between progress lines where the output is no terminal
@@ -48,6 +50,8 @@ class Common:
 
     def tts_engine(self) -> TTSEngine:
         """The same for voices."""
+        from engines.tts import TTSEngine
+
         engine = TTSEngine(Workspace(self.home))
         engine.runs.reconcile()
         return engine
