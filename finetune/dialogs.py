@@ -206,7 +206,8 @@ class DialogBuilder(DialogCounts):
         self.turns += said
         self.messages_used += used
         self.conversations += 1
-        rows.append(Dialog(turns, dialog.conversation, label=dialog.label))
+        dialog.turns = turns
+        rows.append(dialog)
 
     def end_session(self) -> None:
         """Hand over what is complete; the next message begins a new session."""

@@ -13,14 +13,19 @@ import json
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
+
+import msgspec
 
 from engines.config.prepare import PrepareConfig
 from engines.contract import statefiles
+from engines.contract.errors import UserError
 from engines.contract.run_protocol import run_script
 from finetune import inputs
+from finetune.formats import detect
 from finetune.formats.dialog import Dialog
 from finetune.formats.table import PARQUET_MARK, parquet_records, parquet_rows
+from finetune.formats.telegram import find_last_border
 from finetune.prepare_dataset import read_config, run_job
 from finetune.reading import Reading
 from finetune.refine import Refiner
@@ -28,15 +33,18 @@ from finetune.row_file import Progress
 from finetune.tokens import estimate_row_tokens
 
 SAMPLE_BYTES = 6 * 1024 * 1024
+UNPACKED_BYTES = 10 * 1024 * 1024  # of a member of an archive, so that the last record of a sample is whole
 SAMPLED_FILES = 40
 EXAMPLES = 3
+JUDGED_CHARACTERS = 400  # by which the script of a row is told
 BUCKETS = (32, 64, 128, 256, 512, 1024, 2048, 4096)  # upper bounds in tokens
 
 
 class Look:
     """Takes the rows that would be written, and remembers what they look like."""
 
-    def __init__(self) -> None:
+    def __init__(self, redacts: bool) -> None:
+        self.redacts = redacts
         self.examples: list[dict[str, Any]] = []
         self.lengths: Counter[str] = Counter()
         self.scripts: Counter[str] = Counter()
@@ -49,11 +57,21 @@ class Look:
         tokens = estimate_row_tokens(row)
         bound = next((bound for bound in BUCKETS if tokens <= bound), None)
         self.lengths[f"to {bound}" if bound else f"over {BUCKETS[-1]}"] += 1
-        text = row.text or " ".join(turn.content for turn in row.turns)
-        self.scripts[script_of(text)] += 1
+        text = row.text or " ".join([turn.content for turn in row.turns])
+        self.scripts[script_of(text[:JUDGED_CHARACTERS])] += 1
         if len(self.examples) < EXAMPLES:
-            turns = [{"role": turn.role, "content": turn.content} for turn in row.turns]
+            turns = [msgspec.to_builtins(turn) for turn in row.turns]
             self.examples.append({"messages": turns or [{"role": "text", "content": row.text}]})
+            if rejected := getattr(row, "rejected", ""):  # of a preference
+                self.examples[-1]["rejected"] = self._shown(rejected)
+
+    def _shown(self, text: str) -> str:
+        """What stands beside a row, as what stands in it."""
+        if not self.redacts:
+            return text
+        from finetune.redaction import Redactor
+
+        return str(Redactor().redact(text))
 
     def histogram(self) -> dict[str, int]:
         names = [*(f"to {bound}" for bound in BUCKETS), f"over {BUCKETS[-1]}"]
@@ -62,9 +80,9 @@ class Look:
 
 def script_of(text: str) -> str:
     """latin, cyrillic or other: what most of the letters are."""
-    letters = [letter for letter in text[:2000] if letter.isalpha()]
-    latin = sum(letter < "\u0250" for letter in letters)
-    cyrillic = sum("\u0400" <= letter < "\u0530" for letter in letters)
+    letters = [letter for letter in text if letter.isalpha()]
+    latin = sum([letter < "\u0250" for letter in letters])
+    cyrillic = sum(["\u0400" <= letter < "\u0530" for letter in letters])
     if not letters or latin + cyrillic < len(letters) / 2:
         return "other"
     return "cyrillic" if cyrillic > latin else "latin"
@@ -72,54 +90,81 @@ def script_of(text: str) -> str:
 
 def inspect(source: str, config: PrepareConfig) -> dict[str, Any]:
     """Raises UserError for what cannot be read at all."""
+    notes = []
+    if config.transcribe_voice:
+        config = config.model_copy(update={"transcribe_voice": False})
+        notes.append("voice notes are written down by `ftui llm prepare` alone; here they count as left out")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        with inputs.opened(source, scratch / "inspected.jsonl", config.hub_split, SAMPLE_BYTES) as files:
+        with inputs.opened(source, scratch / "inspected.jsonl", config.hub_split, UNPACKED_BYTES) as files:
             total = sum(file.size for file in files)
             chosen = files[:SAMPLED_FILES]
-            look = Look()
+            look = Look(config.redact)
             refiner = Refiner(config, look)
             reading = Reading(config, refiner, Progress(total))
+            own_format = bool(config.columns or config.template)
             read = 0.0
             for number, file in enumerate(chosen):
-                part, share = beginning(file, scratch / f"part-{number}", SAMPLE_BYTES // len(chosen))
-                read += share * file.size
-                reading.read(part, file.name, f"{number}:", one_of_many=len(files) > 1)
+                part = beginning(file, scratch / f"part-{number}", SAMPLE_BYTES // len(chosen), own_format)
+                read += part.share * file.size
+                reading.read(part.path, file.name, f"{number}:", one_of_many=len(files) > 1, most_bytes=part.most_bytes)
             sampled = read < total
             if not sampled:
                 reading.check_not_empty(Path(source).name, refiner.left_out)
-            found = reading.figures()
-            if sampled:  # where the sample was cut is no problem of the file
-                found["problems"] = [
-                    text for text in found["problems"] if "nothing behind" not in text and "ends in the" not in text
-                ]
             return {
                 "source": Path(source).name,
                 "bytes": total,
                 "sampled": sampled,
                 "share": round(read / total, 6) if total else 1.0,
-                **found,
+                **reading.figures(),
                 **refiner.figures(),
                 "lengths": look.histogram(),
                 "scripts": dict(look.scripts.most_common()),
                 "examples": look.examples,
+                "notes": notes,
             }
 
 
-def beginning(file: inputs.Input, target: Path, size: int) -> tuple[Path, float]:
-    """The file itself, or its first `size` bytes as a private file: whole lines, where there are lines.
+class Part(NamedTuple):
+    """What is looked at of a file: `path`, of which at most about `most_bytes` are read; what share of it that is.
 
-    Also returns which share of the file that is. Of Parquet come the first records, as JSON.
+    most_bytes: None for a whole file.
+    """
+
+    path: Path
+    share: float = 1.0
+    most_bytes: int | None = None
+
+
+def beginning(file: inputs.Input, target: Path, size: int, any_record: bool) -> Part:
+    """The file itself, or about the first `size` bytes of it, which end with a whole message, record or line.
+
+    A beginning that has to be a file of its own is written to `target`, a private file: that of a chat, of a table,
+    and the first records of Parquet, as JSON. any_record: see `detect`.
     """
     if file.size <= size:
-        return file.path, 1.0
-    with open(file.path, "rb") as whole, statefiles.open_private(target) as part:
+        return Part(file.path)
+    with open(file.path, "rb") as whole:
         head = whole.read(size)
-        if head.startswith(PARQUET_MARK):
-            return target, _first_records(file.path, part, size)
-        end = head.rfind(b"\n") + 1 or size
+    if head.startswith(PARQUET_MARK):
+        with statefiles.open_private(target) as part:
+            return Part(target, _first_records(file.path, part, size))
+    if _is_of_records(file.path, any_record):
+        return Part(file.path, size / file.size, size)
+    end = find_last_border(head, 0)
+    end = end if end > 0 else head.rfind(b"\n") + 1 or size
+    with statefiles.open_private(target) as part:
         part.write(head[:end])
-    return target, end / file.size
+    return Part(target, end / file.size, end)
+
+
+def _is_of_records(path: Path, any_record: bool) -> bool:
+    """Are they read one by one, so that it is enough to stop after some of them?"""
+    try:
+        layout = detect(path, any_record).layout
+    except UserError:  # which is said when it is read
+        return False
+    return layout is not None and layout.kind != "csv"
 
 
 def _first_records(path: Path, part: IO[bytes], size: int) -> float:

@@ -62,18 +62,22 @@ class Reading:
         self._done = 0  # bytes of the files before
         self._own_format = own_format(config)
 
-    def read(self, file: Path, name: str, key: str, *, one_of_many: bool = False) -> None:
+    def read(
+        self, file: Path, name: str, key: str, *, one_of_many: bool = False, most_bytes: int | None = None
+    ) -> None:
         """Read one file, called `name`. `key` opens its conversations' names.
 
+        most_bytes: only the beginning is looked at; no record is read after so many bytes, and a chat may end in the
+        middle.
         Raises UserError; for one of many files only if it should be strict: else the file is noted as skipped.
         """
         self.builder.file = key
         try:
             found = detect(file, any_record=self._own_format is not None)
             if found.name in CHATS:
-                self._read_chats(EXPORTS[found.name](file), found.name, name)
+                self._read_chats(EXPORTS[found.name](file), found.name, name, is_beginning=most_bytes is not None)
             else:
-                self._read_rows(file, name, found, one_of_many=one_of_many)
+                self._read_rows(file, name, found, one_of_many, most_bytes)
         except UserError as error:
             if not one_of_many or self.config.strict:
                 raise
@@ -85,7 +89,7 @@ class Reading:
         self._done += file.stat().st_size
         self.progress(self._done)
 
-    def _read_chats(self, export: ChatExport, format: str, name: str) -> None:
+    def _read_chats(self, export: ChatExport, format: str, name: str, *, is_beginning: bool) -> None:
         emit("phase", name="owner", text="Looking for the owner of the export")
         owner = find_owner(export, self.config.owner_name, lambda done: self.progress(self._done + done))
         self.owner, self.builder.owner_ids = owner, owner.ids
@@ -107,7 +111,7 @@ class Reading:
             emit("warning", text=f"{export.repaired:,} messages were not valid JSON and were repaired")
         if export.lost:
             self._problem(f"{export.lost:,} messages could not be read and were left out")
-        if export.truncated:
+        if export.truncated and not is_beginning:
             self._problem("the export ends in the middle; what was there is used")
 
     def _heard(self, export: Export, name: str) -> dict[str, str]:
@@ -151,10 +155,11 @@ class Reading:
                 export.truncated |= counts["export"]["truncated"]
         return True
 
-    def _read_rows(self, file: Path, name: str, found: Detected, *, one_of_many: bool) -> None:
+    def _read_rows(self, file: Path, name: str, found: Detected, one_of_many: bool, most_bytes: int | None) -> None:
         emit("phase", name="read", text=f"Reading {found.name.replace('_', ' ')}")
         self.builder.source = self.builder.source_names[self.builder.file] = name
-        rows = Rows(file, (self._own_format,) if self._own_format else ROW_FORMATS, found.layout)
+        formats = (self._own_format,) if self._own_format else ROW_FORMATS
+        rows = Rows(file, formats, found.layout, most_bytes)
         builder, strict, key = self.builder, self.config.strict, self.builder.file
         for number, batch in enumerate(trusted(rows) if one_of_many and not strict else rows.batches()):
             if strict and rows.bad:

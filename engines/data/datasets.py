@@ -93,10 +93,10 @@ class Datasets:
             file.name.removesuffix(SUFFIX).removesuffix(".jsonl"), file, status.st_size, status.st_mtime, report
         )
 
-    def preview(self, dataset: Dataset, first: int = 0, count: int = 20) -> Sequence[Sequence[dict[str, str]]]:
+    def preview(self, dataset: Dataset, first: int = 0, count: int = 20) -> Sequence[Sequence[dict[str, Any]]]:
         """The messages of up to `count` dialogs from row `first` on, or the text of a row without dialog as one.
 
-        Rows that cannot be read are left out.
+        An answer that is not learned has `weight` 0. Rows that cannot be read are left out.
         """
         dialogs = []
         with open(dataset.path, encoding="utf-8", errors="replace") as file:
@@ -104,7 +104,7 @@ class Datasets:
                 try:
                     row = json.loads(line)
                     messages = row.get("messages") or [{"role": "text", "content": row["text"]}]
-                    dialogs.append([{"role": str(turn["role"]), "content": str(turn["content"])} for turn in messages])
+                    dialogs.append([_turn(message) for message in messages])
                 except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                     continue
         return dialogs
@@ -137,6 +137,11 @@ class Datasets:
         _carry(dataset.path.with_suffix(""), target.with_suffix(""))
         os.rename(dataset.path, target)
         return self._read(target)
+
+
+def _turn(message: dict[str, Any]) -> dict[str, Any]:
+    turn = {"role": str(message["role"]), "content": str(message["content"])}
+    return turn if message.get("weight", 1) else {**turn, "weight": 0}
 
 
 def _file_called(name: str) -> Path | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -116,8 +117,16 @@ class Rows:
     `shapes` counts the formats that were met: more than one means that a file is mixed.
     """
 
-    def __init__(self, path: Path, formats: tuple[RowFormat, ...], layout: Layout | None = None):
+    def __init__(
+        self,
+        path: Path,
+        formats: tuple[RowFormat, ...],
+        layout: Layout | None = None,
+        most_bytes: int | None = None,
+    ):
+        """most_bytes: after which no other record of JSON is read."""
         self.path = path
+        self.most_bytes = sys.maxsize if most_bytes is None else most_bytes
         self.formats = formats
         self.layout = layout or find_layout(read_head(path), lambda row: any(form.matches(row) for form in formats))
         self.bytes_read = self.good = self.bad = self.repaired = 0
@@ -186,7 +195,7 @@ class Rows:
 
     def _read_lines(self, file: BinaryIO) -> Iterator[Chunk]:
         number = 0
-        while block := file.read(BLOCK_BYTES):
+        while self.bytes_read < self.most_bytes and (block := file.read(BLOCK_BYTES)):
             block += file.readline(MAX_LINE_BYTES)
             self.bytes_read += len(block)
             if number == 0:
@@ -245,6 +254,8 @@ class Rows:
                 value = stream.value()
                 self.bytes_read = stream.bytes_read
                 yield Chunk(number, [value])
+                if stream.bytes_read > self.most_bytes:
+                    return
         except DamagedJson as damage:
             self._report(f"item {max(1, number)}: {damage}; nothing behind it was read")
 

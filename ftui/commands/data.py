@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from ftui.commands.llm import ConfigFile, chosen_dataset, merged, report_dataset
 from ftui.console import Common, counting, note, say, say_json, show_rows, table
 
 data = App(name="data", help="The datasets of the workspace.", help_format="plaintext")
+CONTEXT = "context"  # the role of an answer that is shown to the model and not learned
 FROM_0 = validators.Number(gte=0)
 
 
@@ -58,15 +60,25 @@ def inspect(
     of = f", of which the first {found['share']:.1%} was looked at" if found["sampled"] else ""
     say(f"size:     {format.size(found['bytes'])}{of}")
     report_dataset(found)
+    for text in found["notes"]:
+        say(f"note:     {text}")
     for problem in found["problems"]:
         say(f"problem:  {problem}")
     say("letters:  " + ", ".join(f"{script} {count}" for script, count in found["scripts"].items()))
     show_lengths(found["lengths"])
     for example in found["examples"]:
         say("")
-        for turn in example["messages"]:
-            say(f"{turn['role']:>9}: {turn['content'][:400]}")
+        show_turns(example["messages"], longest=400)
+        if "rejected" in example:
+            say(f"{'rejected':>9}: {example['rejected'][:400]}")
     return 0
+
+
+def show_turns(turns: Sequence[dict[str, Any]], longest: int | None = None) -> None:
+    """A dialog. longest: characters of a turn that are shown."""
+    for turn in turns:
+        role = turn["role"] if turn.get("weight", 1) else CONTEXT
+        say(f"{role:>9}: {turn['content'][:longest]}")
 
 
 def show_lengths(lengths: dict[str, int]) -> None:
@@ -228,8 +240,9 @@ def show(
     say(f"size:     {format.size(dataset.size)}; tokens exactly: ftui data tokens {dataset.name} --all")
     for number, messages in enumerate(dialogs, first):
         say(f"\n— dialog {number} —")
-        for turn in messages:
-            say(f"{turn['role']:>9}: {turn['content']}")
+        show_turns(messages)
+    if any(not turn.get("weight", 1) for messages in dialogs for turn in messages):
+        say(f"\n{CONTEXT}: an answer that is not learned in that row")
     return 0
 
 

@@ -64,6 +64,66 @@ def test_inspect_reads_the_beginning_of_a_large_file(tmp_path: Path) -> None:
     assert found["problems"] == ["line 1: instruction is a number, expected a text"]
 
 
+def large_chat(path: Path, indent: int | None, damaged: bool = False) -> Path:
+    """A Telegram chat of 8 MB."""
+    messages = [
+        {"id": n, "type": "message", "date_unixtime": str(1_700_000_000 + n * 50), "from_id": f"user{1 + n % 2}",
+         "text": f"{n} {{\"a\": [" + "word " * 60}
+        for n in range(20_000)
+    ]  # fmt: skip
+    text = json.dumps({"name": "Ann", "type": "personal_chat", "id": 1, "messages": messages}, indent=indent)
+    path.write_text(text.replace('"from_id": "user1"', '"from_id": "user1', 1) if damaged else text)
+    return path
+
+
+def test_where_a_look_ends_is_no_damage_of_the_file(tmp_path: Path) -> None:
+    """Of an array, of an array in an object, of objects one after the other, of chats in two layouts."""
+    claude = {"uuid": "u", "name": "n", "chat_messages": [
+        {"sender": "human", "text": "q {[ " * 40, "content": []}, {"sender": "assistant", "text": "a", "content": []},
+    ]}  # fmt: skip
+    rows = [{"instruction": f"{n}", "output": 'a "]} ' * 40} for n in range(30_000)]
+    files = [tmp_path / name for name in ("array", "member", "values")]
+    files[0].write_text(json.dumps([claude] * 30_000))
+    files[1].write_text(json.dumps({"about": {"n": [1]}, "data": rows}, indent=1))
+    files[2].write_text("\n".join(json.dumps(row, indent=2) for row in rows))
+    files += [large_chat(tmp_path / "plain", None), large_chat(tmp_path / "pretty", 1)]
+    for file in files:
+        found = told(tmp_path / "home", "data", "inspect", file)
+        assert found["sampled"] and found["dialogs"] > 100, file
+        assert (found["lost"], found["repaired"], found["problems"]) == (0, 0, []), file
+    found = told(tmp_path / "home", "data", "inspect", large_chat(tmp_path / "damaged", 1, damaged=True))
+    assert found["sampled"] and found["lost"] == 1 and len(found["problems"]) == 1  # which is damage
+
+
+def test_of_a_preference_the_other_answer_is_shown_and_not_written(tmp_path: Path) -> None:
+    source = tmp_path / "pairs.jsonl"
+    asked, better = [{"role": "user", "content": "q"}], [{"role": "assistant", "content": " a "}]
+    other = [{"role": "assistant", "content": "write to me@example.org"}]
+    records = [
+        {"prompt": "q", "chosen": "a", "rejected": "b"},
+        {"input": {"messages": asked}, "preferred_output": better, "non_preferred_output": other},
+        {"prompt": "q", "chosen": "a", "rejected": None},
+    ]
+    source.write_text("".join(json.dumps(record) + "\n" for record in records))
+    examples = told(tmp_path / "home", "data", "inspect", source)["examples"]
+    assert [example.get("rejected") for example in examples] == ["b", "write to me@example.org", None]
+    shown = ftui(tmp_path / "home", "data", "inspect", source, "--redact").stdout
+    assert "rejected: b" in shown and "rejected: write to [email]" in shown
+    told(tmp_path / "home", "llm", "prepare", source, "--name", "pairs")
+    assert all(row.keys() == {"messages", "conversation"} for row in lines(tmp_path / "home", "pairs"))
+
+
+def test_show_tells_which_answers_are_only_context(home: Path) -> None:
+    told(home, "llm", "prepare", SAMPLE, "--name", "windows", "--mode", "conversational")
+    number = next(n for n, row in enumerate(lines(home, "windows")) if len(row["messages"]) == 4)
+    first = ["--first", str(number), "--count", "1"]
+    (dialog,) = told(home, "data", "show", "windows", *first)["preview"]
+    assert [turn.get("weight") for turn in dialog] == [None, 0, None, None]
+    shown = ftui(home, "data", "show", "windows", *first).stdout
+    assert f"  context: {dialog[1]['content'][:20]}" in shown and f"assistant: {dialog[3]['content'][:20]}" in shown
+    assert "context:" not in ftui(home, "data", "show", "one").stdout
+
+
 def test_inspect_unpacks_and_decodes_only_a_sample(tmp_path: Path) -> None:
     row = {"instruction": "q" * 200, "output": "a" * 800}
     archive = tmp_path / "large.zip"

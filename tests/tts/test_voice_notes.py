@@ -11,6 +11,7 @@ import soundfile
 import soxr
 
 from engines.config.prepare import PrepareConfig
+from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.tts import TTSEngine
 from engines.workspace import Workspace
@@ -70,6 +71,36 @@ def test_voice_notes_become_turns_and_are_heard_once(tmp_path: Path, whisper_fol
     archive = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "ChatExport")
     unpacked, log = prepared(engine, Path(archive), "unpacked", transcribe_voice=True)
     assert unpacked == text and "2 voice notes were left out" in log
+
+
+def test_the_model_and_the_language_are_named_with_the_preparation(tmp_path: Path, whisper_folder: Path) -> None:
+    """Nobody has ever transcribed samples here. Another model in a folder of the same name hears for itself."""
+    engine = LLMEngine(Workspace(tmp_path / "home"))
+    export = write_export(tmp_path / "ChatExport")
+    told = {"transcribe_voice": True, "language": "en", "whisper_model": str(whisper_folder)}
+    text, log = prepared(engine, export, "with", **told)
+    assert "bicycle" in text and f"Loading Whisper {whisper_folder}" in log
+    other = tmp_path / "other" / whisper_folder.name
+    shutil.copytree(whisper_folder, other)
+    again, log = prepared(engine, export, "again", **{**told, "whisper_model": str(other)})
+    assert again == text and f"Loading Whisper {other}" in log
+    for model in (whisper_folder, other):
+        assert "Loading" not in prepared(engine, export, "cached", **{**told, "whisper_model": str(model)})[1]
+
+
+def test_a_look_does_not_listen_and_says_so(tmp_path: Path) -> None:
+    export = write_export(tmp_path / "ChatExport")
+    found = LLMEngine(Workspace(tmp_path / "home")).inspect(export, PrepareConfig(transcribe_voice=True))
+    assert found["dropped"]["voice_message"] == 4 and "`ftui llm prepare`" in found["notes"][0]
+    assert LLMEngine(Workspace(tmp_path / "home")).inspect(export, PrepareConfig())["notes"] == []
+
+
+@pytest.mark.parametrize("alone", [{"language": "ru"}, {"whisper_model": "base"}])
+def test_a_language_of_voice_notes_is_no_filter(tmp_path: Path, alone: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="voice notes"):
+        LLMEngine(Workspace(tmp_path / "home")).inspect(
+            write_export(tmp_path / "ChatExport"), PrepareConfig.model_validate(alone)
+        )
 
 
 def test_a_whisper_that_is_not_there_fails_with_its_cause(tmp_path: Path) -> None:
