@@ -9,6 +9,7 @@ then those of the sample, and `share` tells how much of the source that is.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import tempfile
 from collections import Counter
@@ -22,7 +23,7 @@ from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.contract.run_protocol import run_script
 from finetune import inputs
-from finetune.formats import detect
+from finetune.formats import Detected, detect
 from finetune.formats.dialog import Dialog
 from finetune.formats.table import PARQUET_MARK, parquet_records, parquet_rows
 from finetune.formats.telegram import find_last_border
@@ -32,8 +33,8 @@ from finetune.refine import Refiner
 from finetune.row_file import Progress
 from finetune.tokens import estimate_row_tokens
 
-SAMPLE_BYTES = 6 * 1024 * 1024
-UNPACKED_BYTES = 10 * 1024 * 1024  # of a member of an archive, so that the last record of a sample is whole
+SAMPLE_BYTES = 4 * 1024 * 1024
+UNPACKED_BYTES = 8 * 1024 * 1024  # of a member of an archive, so that the last record of a sample is whole
 SAMPLED_FILES = 40
 EXAMPLES = 3
 JUDGED_CHARACTERS = 400  # by which the script of a row is told
@@ -107,7 +108,10 @@ def inspect(source: str, config: PrepareConfig) -> dict[str, Any]:
             for number, file in enumerate(chosen):
                 part = beginning(file, scratch / f"part-{number}", SAMPLE_BYTES // len(chosen), own_format)
                 read += part.share * file.size
-                reading.read(part.path, file.name, f"{number}:", one_of_many=len(files) > 1, most_bytes=part.most_bytes)
+                many = len(files) > 1
+                reading.read(
+                    part.path, file.name, f"{number}:", one_of_many=many, found=part.found, most_bytes=part.most_bytes
+                )
             sampled = read < total
             if not sampled:
                 reading.check_not_empty(Path(source).name, refiner.left_out)
@@ -128,12 +132,13 @@ def inspect(source: str, config: PrepareConfig) -> dict[str, Any]:
 class Part(NamedTuple):
     """What is looked at of a file: `path`, of which at most about `most_bytes` are read; what share of it that is.
 
-    most_bytes: None for a whole file.
+    most_bytes: None for a whole file. found: its format, if that is known already.
     """
 
     path: Path
     share: float = 1.0
     most_bytes: int | None = None
+    found: Detected | None = None
 
 
 def beginning(file: inputs.Input, target: Path, size: int, any_record: bool) -> Part:
@@ -149,22 +154,17 @@ def beginning(file: inputs.Input, target: Path, size: int, any_record: bool) -> 
     if head.startswith(PARQUET_MARK):
         with statefiles.open_private(target) as part:
             return Part(target, _first_records(file.path, part, size))
-    if _is_of_records(file.path, any_record):
-        return Part(file.path, size / file.size, size)
+    try:
+        found = detect(file.path, any_record)
+    except UserError:  # which is said when it is read
+        found = None
+    if found is not None and found.layout is not None and found.layout.kind != "csv":  # records are read one by one
+        return Part(file.path, size / file.size, size, found)
     end = find_last_border(head, 0)
     end = end if end > 0 else head.rfind(b"\n") + 1 or size
     with statefiles.open_private(target) as part:
         part.write(head[:end])
-    return Part(target, end / file.size, end)
-
-
-def _is_of_records(path: Path, any_record: bool) -> bool:
-    """Are they read one by one, so that it is enough to stop after some of them?"""
-    try:
-        layout = detect(path, any_record).layout
-    except UserError:  # which is said when it is read
-        return False
-    return layout is not None and layout.kind != "csv"
+    return Part(target, end / file.size, end, found)
 
 
 def _first_records(path: Path, part: IO[bytes], size: int) -> float:
@@ -184,6 +184,8 @@ def main() -> None:
     parser.add_argument("input")
     parser.add_argument("--config", type=Path)
     arguments = parser.parse_args()
+    gc.disable()  # as in a preparation
+    gc.freeze()
     run_job(lambda: inspect(arguments.input, read_config(arguments.config)))
 
 

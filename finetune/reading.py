@@ -63,9 +63,10 @@ class Reading:
         self._own_format = own_format(config)
 
     def read(
-        self, file: Path, name: str, key: str, *, one_of_many: bool = False, most_bytes: int | None = None
-    ) -> None:
-        """Read one file, called `name`. `key` opens its conversations' names.
+        self, file: Path, name: str, key: str, *,
+        one_of_many: bool = False, found: Detected | None = None, most_bytes: int | None = None,
+    ) -> None:  # fmt: skip
+        """Read one file, called `name`. `key` opens its conversations' names. found: its format, if that is known.
 
         most_bytes: only the beginning is looked at; no record is read after so many bytes, and a chat may end in the
         middle.
@@ -73,7 +74,7 @@ class Reading:
         """
         self.builder.file = key
         try:
-            found = detect(file, any_record=self._own_format is not None)
+            found = found or detect(file, any_record=self._own_format is not None)
             if found.name in CHATS:
                 self._read_chats(EXPORTS[found.name](file), found.name, name, is_beginning=most_bytes is not None)
             else:
