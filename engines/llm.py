@@ -279,7 +279,12 @@ class LLMEngine:
         self.runs.request_stop(sweep if sweep is not None and whole else run, grace_seconds)
 
     def resume(self, run: Run) -> RunStatus:
-        """Go on with a training from its newest complete checkpoint."""
+        """Go on with a training from its newest complete checkpoint. Raises UserError for another kind of run."""
+        if run.kind != "train":
+            raise UserError(
+                "usage", f"{run.name} is no training but a run of the kind {run.kind}",
+                "Give its command again; sweeps have `ftui sweeps resume`, voices `ftui tts resume`.",
+            )  # fmt: skip
         status = run.status()
         if status.state == "done":
             raise UserError("conflict", f"{run.name} is finished", "Start a new training.")

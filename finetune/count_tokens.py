@@ -50,7 +50,7 @@ def count(dataset: Path, model: str, max_length: int, text_template: str = "") -
             lengths.append(length)
             messages += len(dialog.messages)
             conversations.add(place(dialog.conversation))
-            source = by_source[source_of(dialog.conversation, names)]
+            source = by_source[source_of(dialog.conversation, names) or dialog.kind or ELSEWHERE]
             source["rows"] += 1
             source["tokens"] += length
             row = as_filtered(dialog)
@@ -90,9 +90,12 @@ def as_filtered(dialog: rows.Dialog) -> Dialog:
 
 
 def source_of(conversation: str, names: dict[str, str]) -> str:
-    """The chat or the file that a conversation is of; `names` has them by how conversations of them begin."""
+    """The chat or the file that a conversation is of; `names` has them by how conversations of them begin.
+
+    Empty: it is not known.
+    """
     chat, file = conversation[: conversation.rfind("/") + 1], conversation[: conversation.find(":") + 1]
-    return names.get(chat) or names.get(file) or names.get("") or ELSEWHERE
+    return names.get(chat) or names.get(file) or names.get("", "")
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ class Dialog:
     """One row of a dataset file; rows of one conversation stay on one side of the split.
 
     text: to be continued, instead of messages. unlearned: numbers of the answers with weight 0.
-    label: of a classification; the last answer is the label.
+    label: of a classification; the last answer is the label. kind: what of a project it was made of.
     """
 
     messages: list[Message]
@@ -31,6 +31,7 @@ class Dialog:
     text: str = ""
     unlearned: frozenset[int] = frozenset()
     label: str = ""
+    kind: str = ""
 
 
 @dataclass
@@ -96,7 +97,7 @@ def _read_dialog(line: bytes, name: str, number: int) -> Dialog:
         raise UserError("bad_input", f"{name} line {number} is not JSON: {str(error)[:80]}", expected) from None
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError("bad_input", f"{name} line {number}: no {error} where it was expected", expected) from None
-    return Dialog(messages, conversation, unlearned=unlearned, label=label)
+    return Dialog(messages, conversation, unlearned=unlearned, label=label, kind=str(row.get("kind", "")))
 
 
 def read_parts(path: Path, eval_share: float) -> tuple[list[Dialog], list[Dialog]]:

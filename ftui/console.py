@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from engines.contract.errors import EXIT_CODES, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, UserError
+from engines.contract.errors import EXIT_CODES, EXIT_INTERRUPTED, EXIT_OK, UserError
 from engines.llm import LLMEngine
 from engines.running.follow import LogFile
 from engines.running.progress import Progress
@@ -209,22 +209,25 @@ def finish(
 ) -> int:
     """Print how a followed run ended; returns the exit code."""
     result = run.result() if status.state == "done" else {}
+    error = error_code(status, progress)
     if as_json:
-        say_json({**run.as_dict(), "result": {key: value for key, value in result.items() if key != "attempt"}})
+        figures = {key: value for key, value in result.items() if key != "attempt"}
+        say_json({**({"error": error} if error else {}), **run.as_dict(), "result": figures})
     elif status.state == "done":
         report(result)
     else:
         note(f"  {status.cause}" if status.cause else "")
         note(f"  {status.next_step}" if status.next_step else f"  log: {run.log}")
-    return exit_code(status, progress)
+    return EXIT_CODES[error] if error else EXIT_OK
 
 
-def exit_code(status: RunStatus, progress: Progress) -> int:
+def error_code(status: RunStatus, progress: Progress) -> str:
+    """A key of EXIT_CODES for how a run ended; empty: it is done."""
     if status.state == "done":
-        return EXIT_OK
+        return ""
     if status.state == "stopped":
-        return EXIT_STOPPED
-    return EXIT_CODES.get(progress.error_code, EXIT_FAILED)
+        return "stopped"
+    return progress.error_code if progress.error_code in EXIT_CODES else "failed"
 
 
 def show_status(run: Run, *, as_json: bool) -> None:

@@ -10,6 +10,7 @@ import pytest
 from sample_rows import dialog_rows, write_dataset
 
 from engines.config.train import TrainConfig
+from engines.contract.errors import EXIT_CODES
 from engines.llm import SAMPLE, LLMEngine
 from engines.setup import llama_cpp
 
@@ -49,6 +50,15 @@ def test_options_of_every_command_may_stand_before_it(ftui: Any, tmp_path: Path)
     assert "needs a terminal" in ftui("--home", home, code=2).stderr
 
 
+def test_only_a_training_is_resumed(ftui: Any) -> None:
+    ftui("llm", "prepare", str(SAMPLE), "--name", "chats")
+    (run,) = json.loads(ftui("runs", "list", "--json").stdout)
+    done = ftui("llm", "resume", run["id"], code=2)
+    assert "kind prepare" in done.stderr and "Give its command again" in done.stderr and not done.stdout
+    (after,) = json.loads(ftui("runs", "list", "--json").stdout)
+    assert after["attempt"] == run["attempt"] == 1
+
+
 def test_prepare_to_an_output_file(ftui: Any, tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     ftui("llm", "prepare", str(SAMPLE), "--output", str(output), "--owner-name", "Quiz Friend (sample)")
@@ -81,6 +91,7 @@ def test_refused_input(
         ftui("llm", "prepare", str(source), "--output", str(output), *arguments, "--json", code=code).stdout
     )
     assert answer["cause"] and answer["next_step"]
+    assert EXIT_CODES[answer["error"]] == code
     assert not output.exists() and not list(tmp_path.glob("*.tmp")) and not list(tmp_path.glob("*.report.json"))
 
 

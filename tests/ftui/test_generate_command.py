@@ -49,6 +49,14 @@ def test_into_the_workspace_and_look_at_it(ftui: Any, shop: Path, engine: LLMEng
     assert len(engine.datasets.preview(engine.datasets.get("My_shop"))) == 3
 
 
+def test_its_tokens_are_counted_by_what_they_were_made_of(ftui: Any, shop: Path, embedded_model: Path) -> None:
+    ftui("llm", "generate", "--from-project", str(shop), "--name", "shop", "--no-use-escalation")
+    count = ["data", "tokens", "shop", "--all", "--base-model", str(embedded_model)]
+    found = json.loads(ftui(*count, "--json").stdout)
+    assert {name: part["rows"] for name, part in found["by_source"].items()} == {"code": 1, "docs": 1, "faq": 1}
+    assert "of 1 rows from faq" in ftui(*count).stdout
+
+
 def test_to_an_output_file_as_json_with_flags_over_a_file(ftui: Any, shop: Path, tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text(json.dumps({"seed": 1, "use_code": False, "language": "ru"}))
     output = tmp_path / "out.jsonl"
