@@ -232,6 +232,7 @@ ACTIONS = (
     Action("start", "s", "Start training", "Start", LLM, START_PANES, _start),
     Action("check", "v", "Verify before training: memory, time, mask", "Verify", START_PANES, ("params",), _start),
     Action("read", "enter", "Read the dialogs", "Read", ("dataset",), ("dataset",), _needs_dataset),
+    Action("problems", "e", "List what could not be read, by line", "Problems", ("dataset",), (), _needs_dataset),
     Action("previous_page", "[", "Previous dialogs", "Previous", ("dataset",), (), _needs_dataset),
     Action("next_page", "]", "Next dialogs", "Next", ("dataset",), (), _needs_dataset),
     Action("tokens", "m", "See what is learned, token by token", "Mask", ("dataset",), ("dataset",), _tokens),

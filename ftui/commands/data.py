@@ -12,7 +12,7 @@ from engines.config.prepare import PrepareConfig
 from engines.config.train import TrainConfig, preset
 from engines.data import exports
 from engines.data.merging import merge as merge_datasets
-from ftui import format
+from ftui import format, problem_lines
 from ftui.commands.llm import ConfigFile, chosen_dataset, merged, report_dataset
 from ftui.console import Common, counting, note, say, say_json, show_rows, table
 
@@ -234,6 +234,8 @@ def show(
     if dataset.report:
         report_dataset(dataset.report)
     report = dataset.report
+    for text in problem_lines.lines(report):
+        say(f"problem:  {text}")
     if "messages_read" in report:
         sessions, read = (format.count(report.get(key)) for key in ("conversations", "messages_read"))
         say(f"sessions: {sessions} of {read} messages")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SHOWN = 200
 HINT = "Type a path. tab completes it, up and down choose, enter opens; ctrl+s takes the whole folder."
+FOLDER = "This is a folder: choose a file in it, or press ctrl+s to take all of it."
 Entry = tuple[str, bool, int]  # name, is it a folder, bytes
 
 
@@ -139,9 +140,12 @@ class OpenFileScreen(Dialog[Path]):
             self._open(chosen)
             return
         path = Path(event.value).expanduser()
-        if path.is_dir() and not event.value.endswith("/"):
-            event.input.value += "/"
-            event.input.cursor_position = len(event.input.value)
+        if path.is_dir():
+            if event.value.endswith("/"):
+                self.query_one("#hint", Static).update(Content.styled(FOLDER, "$text-warning"))
+            else:
+                event.input.value += "/"
+                event.input.cursor_position = len(event.input.value)
         elif path.is_file():
             self.dismiss(path)
         else:

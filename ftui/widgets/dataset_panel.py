@@ -15,15 +15,18 @@ from textual.widgets import DataTable, Static
 
 from engines.data.datasets import Dataset
 from engines.running.runs import Run, RunStatus
+from ftui import problem_lines
 from ftui.clean import clean, clean_line
 from ftui.follower import Follower
 from ftui.format import UNKNOWN, count, date, size
 from ftui.screens import confirm
+from ftui.screens.dialog import TextDialog
 from ftui.widgets import run_figures
 from ftui.widgets.list_table import ListTable
 from ftui.widgets.pane import Pane
 from ftui.widgets.preview import PAGE, Dialogs, Preview
 
+LONGEST_PROBLEM = 120  # characters
 REASONS = 3  # why messages were left out: so many are named
 
 
@@ -38,6 +41,8 @@ class DatasetPanel(Pane, can_focus=True):
     DatasetPanel Preview { height: 1fr; min-height: 3; padding: 0 1; border-top: solid $foreground 30%; }
     DatasetPanel Preview:focus { border-top: heavy $accent; }
     DatasetPanel.-empty #dataset-list, DatasetPanel.-empty Preview { display: none; }
+    DatasetPanel.-reading #dataset-list, DatasetPanel.-reading #statistics { display: none; }
+    DatasetPanel.-reading Preview:focus { border-top: none; }
     """
 
     class Chosen(Message):
@@ -78,6 +83,8 @@ class DatasetPanel(Pane, can_focus=True):
         """The datasets on disk, newest first."""
         self.datasets = {dataset.name: dataset for dataset in datasets}
         self.set_class(not datasets, "-empty")
+        if not datasets:
+            self._read(False)
         self.table.fill([(item.name, _cells(item)) for item in datasets])
         self._take(self.table.chosen)
 
@@ -98,6 +105,7 @@ class DatasetPanel(Pane, can_focus=True):
         if dataset is not None:
             self.statistics.update(statistics(dataset))
             self._turn_to(0)
+            self._name_title()
         self.post_message(self.Chosen(dataset))
 
     def show_machine(self, content: Content) -> None:
@@ -107,17 +115,53 @@ class DatasetPanel(Pane, can_focus=True):
 
     # --- the dialogs ---
 
+    @property
+    def reading(self) -> bool:
+        """Have the dialogs the whole pane?"""
+        return self.has_class("-reading")
+
     def target(self) -> Widget:
+        if self.reading:
+            return self.preview
         return self.table if self.datasets else self
 
     def leave(self) -> bool:
-        if self.screen.focused is not self.preview:
-            return False
-        self.screen.set_focus(self.table)
-        return True
+        if self.reading or self.screen.focused is self.preview:
+            self._read(False)
+            self.screen.set_focus(self.table)
+            return True
+        return self._forget_failure()
+
+    def _forget_failure(self) -> bool:
+        """What was said of a preparation that failed has been read."""
+        failed = self.preparing is None and self.preparation.has_class("-failed")
+        if failed:
+            self.preparation.remove_class("-shown", "-failed")
+        return failed
 
     def do_read(self) -> None:
+        self._forget_failure()
+        self._read(True)
         self.screen.set_focus(self.preview)
+
+    def _read(self, wanted: bool) -> None:
+        self.set_class(wanted, "-reading")
+        self._name_title()
+
+    def _name_title(self) -> None:
+        """While the list is hidden, the pane says whose dialogs these are, and the way back."""
+        name = self.dataset.name if self.reading and self.dataset else ""
+        self.border_subtitle = Content(f"{clean_line(name)}, esc goes back" if name else "")
+
+    def do_problems(self) -> None:
+        if self.dataset is None:
+            return
+        found = problem_lines.with_files(self.dataset.report)
+        if not found:
+            self.ftui.say(f"Of {self.dataset.name} everything was read")
+            return
+        text = Content("\n").join(Content(clean(line)) for line in found)
+        self.app.push_screen(TextDialog(f"What of {clean_line(self.dataset.name)} was not read", text))
 
     def do_next_page(self) -> None:
         self._turn_to(self.first + PAGE)
@@ -179,8 +223,10 @@ class DatasetPanel(Pane, can_focus=True):
             if move.status.ended:
                 break
         self.preparing = None
-        line.set_class(move.status.state == "failed", "-shown")
-        if move.status.state == "failed":
+        failed = move.status.state == "failed"
+        for name in ("-shown", "-failed"):
+            line.set_class(failed, name)
+        if failed:
             line.update(run_figures.failure(run, move.status) or "")
         self.post_message(self.Prepared(run, move.status))
 
@@ -207,9 +253,19 @@ def statistics(dataset: Dataset) -> Content:
         lines.append(_line("owner", str(owner["name"])))
     lines.append(_line("left out", _dropped(report.get("dropped"))))
     lines += _refined(report)
-    fixed = f"{_number(report, 'repaired')} repaired, {_number(report, 'lost')} lost, "
-    lines.append(_line("mended", f"{fixed}{_number(report, 'shortened')} shortened"))
-    return Content("\n").join(lines)
+    if any(report.get(key, UNKNOWN) for key in ("repaired", "lost", "shortened")):
+        fixed = f"{_number(report, 'repaired')} repaired, {_number(report, 'lost')} lost, "
+        lines.append(_line("mended", f"{fixed}{_number(report, 'shortened')} shortened"))
+    return Content("\n").join([*lines, *_problems(report)])
+
+
+def _problems(report: dict[str, Any]) -> list[Content]:
+    """The first one, and how to see the others."""
+    found = problem_lines.with_files(report)
+    if not found:
+        return []
+    more = f" (e: {count(len(found) - 1)} more)" if len(found) > 1 else ""
+    return [_line("problems", f"{found[0][:LONGEST_PROBLEM]}{more}")]
 
 
 def _made_of_project(report: dict[str, Any]) -> list[Content]:
@@ -220,6 +276,7 @@ def _made_of_project(report: dict[str, Any]) -> list[Content]:
         _line("made of", _dropped(kinds)),
         _line("files", f"{_number(files, 'read')} read of {_number(files, 'found')}"),
         _line("left out", _dropped(report.get("dropped"))),
+        *_problems(report),
     ]
 
 

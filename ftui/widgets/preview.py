@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -14,8 +15,9 @@ from ftui.format import count
 
 PAGE = 5
 ROLE_WIDTH = 10
-ROLES = {"user": "$text-primary", "assistant": "$text-success", "system": "$text-warning"}
-Dialogs = Sequence[Sequence[dict[str, str]]]
+CONTEXT = "context"  # stands for the role of an answer that is not learned in its row
+ROLES = {"user": "$text-primary", "assistant": "$text-success", "system": "$text-warning", CONTEXT: "$foreground-muted"}
+Dialogs = Sequence[Sequence[dict[str, Any]]]
 
 
 def draw(dialogs: Dialogs, first: int, total: int | None, width: int) -> Content:
@@ -25,7 +27,7 @@ def draw(dialogs: Dialogs, first: int, total: int | None, width: int) -> Content
     for number, dialog in enumerate(dialogs, first + 1):
         lines.append(Content.styled(f"─ dialog {count(number)}{of}", "$foreground-muted"))
         for turn in dialog:
-            lines += _turn(turn["role"], turn["content"], width)
+            lines += _turn(turn["role"] if turn.get("weight", 1) else CONTEXT, turn["content"], width)
     return Content("\n").join(lines)
 
 

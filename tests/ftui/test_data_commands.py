@@ -124,6 +124,15 @@ def test_show_tells_which_answers_are_only_context(home: Path) -> None:
     assert "context:" not in ftui(home, "data", "show", "one").stdout
 
 
+def test_show_lists_what_could_not_be_read(tmp_path: Path) -> None:
+    source, home = tmp_path / "rows.jsonl", tmp_path / "home"
+    row = json.dumps({"instruction": "q", "output": "a"}) + "\n"
+    source.write_text(row * 3 + '{"role": "assistant": "a"}\n' + '{"instruction": 5, "output": "a"}\n')
+    told(home, "llm", "prepare", source, "--name", "rows")
+    shown = ftui(home, "data", "show", "rows").stdout
+    assert "problem:  line 5: instruction is a number" in shown and "problem:  line 4: not JSON" in shown
+
+
 def test_inspect_unpacks_and_decodes_only_a_sample(tmp_path: Path) -> None:
     row = {"instruction": "q" * 200, "output": "a" * 800}
     archive = tmp_path / "large.zip"

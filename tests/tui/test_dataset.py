@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from engines.config.prepare import PrepareConfig
 from engines.llm import SAMPLE, LLMEngine
 from ftui.screens.open_file import OpenFileScreen
 from ftui.screens.prepare import PrepareScreen
@@ -59,6 +62,78 @@ async def test_a_file_that_is_no_export_says_why(engine: LLMEngine, tmp_path: Pa
         cause = run.status().cause
         assert cause
         await ui.until(lambda: ui.shows(cause[:20], "exit code 3"))
+
+
+async def test_what_a_failed_preparation_said_goes_with_escape(engine: LLMEngine, tmp_path: Path) -> None:
+    add_dataset(engine)
+    bad = tmp_path / "bad.json"
+    bad.write_text('{"what": "is this"}')
+    async with opened(engine, (80, 24)) as ui:
+        ui.screen.dataset_panel.follow(engine.prepare(bad, PrepareConfig(), name="bad"))
+        await ui.until(lambda: ui.shows("next:", "exit code 3"))
+        await ui.press("escape")
+        await ui.until(lambda: not ui.shows("exit code 3") and ui.shows("dialog 1 of 40"))
+        ui.screen.dataset_panel.follow(engine.prepare(bad, PrepareConfig(), name="bad"))
+        await ui.until(lambda: ui.shows("exit code 3"))
+        await ui.press("enter")
+        await ui.until(lambda: not ui.shows("exit code 3") and ui.shows("Question 1?", "Answer 5."))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_enter_gives_the_dialogs_the_whole_pane(engine: LLMEngine, size: tuple[int, int]) -> None:
+    add_dataset(engine, "chats")
+    add_dataset(engine, "other", dialogs=7)
+    async with opened(engine, size) as ui:
+        ui.screen.dataset_panel.choose("chats")
+        await ui.until(lambda: ui.shows("40 with 80 turns", "dialog 1 of 40"))
+        await ui.press("enter")
+        await ui.until(lambda: ui.shows("Answer 5.", "chats, esc goes back") and not ui.shows("40 with 80"))
+        await ui.press("right_square_bracket")
+        await ui.until(lambda: ui.shows("dialog 6 of 40", "Answer 10."))
+        await ui.press("tab", "shift+tab")  # as it was left
+        await ui.until(lambda: ui.app.focused is ui.screen.dataset_panel.preview and ui.shows("Answer 10."))
+        await ui.press("escape")
+        await ui.until(lambda: ui.shows("40 with 80 turns", "other") and not ui.shows("esc goes back"))
+        assert ui.app.focused is ui.screen.dataset_panel.table
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_what_could_not_be_read_is_listed(engine: LLMEngine, tmp_path: Path, size: tuple[int, int]) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    row = '{"instruction": "q", "output": "a"}\n'
+    (folder / "rows.jsonl").write_text(row * 4 + '{"instruction": 5, "output": "a"}\n' + "[\n")
+    (folder / "photo.png").write_bytes(b"\x89PNG\0\0\0")
+    run = engine.prepare(folder, PrepareConfig(), name="mixed")
+    assert engine.runs.wait(run, 60).state == "done"
+    async with opened(engine, size) as ui:
+        await ui.until(lambda: ui.shows("2 lost", "problems ", "line 5: instruction", "(e: 2 more)"))
+        await ui.press("e")
+        await ui.until(lambda: ui.shows("What of mixed was not read", "line 6: not JSON", "photo.png"))
+        await ui.press("escape")
+        add_dataset(engine, "clean")
+        await ui.until(lambda: ui.shows("clean"))
+        ui.screen.dataset_panel.choose("clean")
+        await ui.press("e")
+        await ui.until(lambda: ui.shows("Of clean everything was read"))
+
+
+async def test_answers_that_are_only_context_are_told_apart(engine: LLMEngine) -> None:
+    run = engine.prepare(SAMPLE, PrepareConfig(mode="conversational"), name="windows")
+    assert engine.runs.wait(run, 60).state == "done"
+    async with opened(engine, (120, 56)) as ui:
+        await ui.press("enter")
+        await ui.until(lambda: ui.shows("  context ", "assistant "))
+
+
+async def test_a_folder_that_is_entered_is_said_to_be_one(engine: LLMEngine, tmp_path: Path) -> None:
+    (tmp_path / "exports").mkdir()
+    async with opened(engine) as ui:
+        await ui.press("o")
+        await ui.until(lambda: isinstance(ui.app.screen, OpenFileScreen) and ui.app.focused)
+        await ui.type(f"{tmp_path}/exports/")
+        await ui.press("enter")
+        await ui.until(lambda: ui.shows("This is a folder", "ctrl+s") and not ui.shows("no file"))
 
 
 async def test_a_file_that_is_not_there_is_said_in_the_dialog(engine: LLMEngine, tmp_path: Path) -> None:
