@@ -113,7 +113,9 @@ def _cannot_hold(dataset: Dataset, form: str, left_out: Counter[str]) -> UserErr
     return UserError(
         "bad_input",
         f"{form} can hold nothing of {dataset.name}, which has {what}",
-        f"Choose {' or '.join(able)}." if able else "Nothing of it is learned: prepare it again.",
+        f"Choose {' or '.join([', '.join(able[:-1]), able[-1]] if able[1:] else able)}."
+        if able
+        else "Nothing of it is learned: prepare it again.",
     )
 
 
