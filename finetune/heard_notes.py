@@ -25,7 +25,7 @@ from finetune.voice_notes import VOICE
 
 def heard_notes(
     export: Export, uses: Callable[[Chat], bool], transcriber: Path | None, find: Callable[[Message], Path | None]
-) -> dict[str, str]:
+) -> dict[str | None, str]:
     """Texts by the files as the export names them, of the chats that count. find: the file of a note, if it is there.
 
     Raises UserError, Stopped.
@@ -69,5 +69,5 @@ def notes_of(
                 if file is None:
                     missing += 1
                 else:
-                    files[message.file] = file
+                    files[message.file or ""] = file
     return files, missing

@@ -41,6 +41,7 @@ def wanted_processes(config: PrepareConfig, export: Export, refiner: Refiner) ->
         or config.thread_replies
         or refiner.compares_rows
         or not export.plain_layout
+        or export.untold is not None
     ):
         return 1
     if config.processes:

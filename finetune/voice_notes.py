@@ -38,7 +38,7 @@ Find = Callable[[str], str | None]  # a note's file as the export names it -> re
 def voice_file(folder: Path, message: Message) -> Path | None:
     """The file of a voice note; None if it was not exported, or leads out of `folder`."""
     try:
-        file = (folder / message.file).resolve()
+        file = (folder / (message.file or "")).resolve()
         is_file = stat.S_ISREG(file.lstat().st_mode)
     except (OSError, ValueError):
         return None
@@ -47,7 +47,7 @@ def voice_file(folder: Path, message: Message) -> Path | None:
 
 def unpacked_voice_file(members: Mapping[str, Path], folder: str, message: Message) -> Path | None:
     """The same of an archive whose members lie where `members` says; `folder`: of the export, in the archive."""
-    name = _member(members.keys(), folder, message.file)
+    name = _member(members.keys(), folder, message.file or "")
     return members[name] if name else None
 
 
@@ -61,7 +61,7 @@ def notes_of(export: Export, owner_ids: frozenset[str | int], find: Find) -> tup
                 continue
             if message.author_id not in owner_ids:
                 continue
-            file = find(message.file)
+            file = find(message.file or "")
             if file is None:
                 missing += 1
             else:

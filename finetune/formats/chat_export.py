@@ -25,6 +25,10 @@ class ChatExport(Protocol):
     repaired: int  # messages that were not as they should be and could be mended
     lost: int  # messages that could not be read
     truncated: bool  # the file ends in the middle
-    tells_owner: bool  # ids in it may tell whose export it is
+
+    @property
+    def tells_owner(self) -> bool:
+        """May ids in it tell whose export it is?"""
+        ...
 
     def batches(self, is_wanted: Callable[[Chat], bool] = ...) -> Iterator[ChatBatch]: ...

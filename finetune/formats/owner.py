@@ -57,7 +57,10 @@ def find_owner(export: ChatExport, wanted: str = "", progress: Callable[[int], N
         return found
     authors, matching = read_authors(export, wanted, progress)
     if not authors:
-        raise UserError("bad_input", f"{export.path.name} contains no messages", "Export a chat that has messages.")
+        what = "that can be read" if export.lost or export.truncated else ""
+        raise UserError(
+            "bad_input", f"{export.path.name} contains no messages {what}".rstrip(), "Export a chat that has messages."
+        )
     if not wanted:
         raise UserError(
             "bad_input",
@@ -100,7 +103,7 @@ def owner_of_chats(export: ChatExport, progress: Callable[[int], None]) -> Owner
     """The owner as the first telling chat shows it: a chat of two has the peer's id, saved messages the owner's."""
     for chat, batch, _ in export.batches():
         progress(export.bytes_read)
-        if chat.kind not in ("saved_messages", "personal_chat", "bot_chat"):
+        if not chat.id or chat.kind not in ("saved_messages", "personal_chat", "bot_chat"):
             continue
         is_own = chat.kind == "saved_messages"
         for message in batch:

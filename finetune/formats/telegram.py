@@ -2,59 +2,59 @@
 
 The file is read in blocks. Each block is cut before the last message that begins in it,
 and everything up to the cut goes to one typed msgspec decoder whose structs name only
-the fields that are used. A cut is found by the bytes between two messages,
-
-    }, { "id": 7, "type": "message"
-
-whose bare quotes cannot stand inside a JSON string, so it is sound in every layout of
-white space. The strict decoder is the check on every cut: a wrong one would leave the
-brackets unbalanced. Telegram does write invalid JSON now and then; a block that does not
-decode is taken apart and only the message at fault is mended or lost.
+the fields that are used. Where cuts are found: `telegram_places`.
+The strict decoder is the check on every cut: a wrong one would leave the brackets
+unbalanced. Telegram does write invalid JSON now and then; a block that does not decode is
+taken apart and only the message at fault is mended or lost (`telegram_damage`).
 
 A file whose messages do not begin with `id` and `type` (sorted keys, another program's
-copy) is read by the slower `json_stream` instead.
+copy) is read by the slower `telegram_stream` instead.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import msgspec
 from msgspec import UNSET
 
-from engines.contract.errors import UserError
 from finetune.formats.chat_export import ChatBatch
-from finetune.formats.json_stream import DamagedJson, JsonStream
+from finetune.formats.json_stream import DamagedJson
+from finetune.formats.mending_stream import MendingStream
+from finetune.formats.telegram_damage import Salvage
+from finetune.formats.telegram_heads import HeadCounter, Untold, add_writers
 from finetune.formats.telegram_message import (
     UNDECODABLE,
-    AnyMessage,
+    UNKNOWN,
     Batch,
     Chat,
+    Writer,
     decode_batch,
     decode_brief,
-    decode_chat,
-    decode_message,
-    mend,
-    parse_leniently,
     to_message,
 )
 from finetune.formats.telegram_part import Part, PartFile
+from finetune.formats.telegram_places import (
+    BORDER,
+    BORDER_BYTES,
+    MAX_HEADER_BYTES,
+    MESSAGE_START,
+    MESSAGES_KEY,
+    OPEN_BRACE,
+    OPEN_MESSAGE,
+    find_last_border,
+    find_last_border_of_any_kind,
+    find_messages_key,
+    is_whole_head,
+    read_header,
+)
+from finetune.formats.telegram_stream import walk_chats
 from finetune.plain_text import is_surely_harmless
 
 BLOCK_BYTES = 128 * 1024  # what is decoded at once stays in the processor's cache
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # Telegram's own limit is 4096 characters
-MAX_HEADER_BYTES = 64 * 1024
-BORDER_BYTES = 256  # room for the white space between two messages
-
-_MESSAGE_START = re.compile(rb'"id"\s*:\s*-?\d+\s*,\s*"type"\s*:\s*"(?:message|service|unsupported)"')
-_BORDER_END = re.compile(rb"\}\s*(,)\s*\{\s*\Z")
-BORDER = re.compile(rb"\}\s*(,)\s*\{\s*" + _MESSAGE_START.pattern)
-_MESSAGES_KEY = re.compile(rb'"messages"\s*:\s*\[')
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 
 
 class Export:
@@ -65,8 +65,6 @@ class Export:
     ones could not; `truncated` tells that the file ends in the middle.
     """
 
-    tells_owner = True
-
     def __init__(self, path: Path, block_bytes: int = BLOCK_BYTES, part: Part | None = None):
         self.path = path
         self.block_bytes = block_bytes
@@ -74,7 +72,28 @@ class Export:
         self.brief = False
         self.bytes_read = self.repaired = self.lost = 0
         self.truncated = False
+        self._is_untold = False
         self.plain_layout = self._has_plain_layout()
+
+    @property
+    def tells_owner(self) -> bool:
+        """May ids in it tell whose export it is?"""
+        return self.untold is None or self.untold.has_peer
+
+    @cached_property
+    def untold(self) -> Untold | None:
+        """What its only chat is, if that does not say so itself."""
+        if not self.plain_layout:
+            heads = self._heads
+            return Untold(heads[0], self._writers) if len(heads) == 1 and heads[0].kind == UNKNOWN else None
+        if not self._is_untold:
+            return None
+        other = Export(self.path, self.block_bytes)
+        other.untold = None
+        writers = set[Writer]()
+        for batch in other.batches():
+            add_writers(batch.messages, writers)
+        return Untold(batch.chat, writers)
 
     def batches(self, is_wanted: Callable[[Chat], bool] = lambda chat: True) -> Iterator[ChatBatch]:
         """The messages in the order of the file. A chat's batches follow each other; the first is empty.
@@ -86,20 +105,29 @@ class Export:
         if self.part is not None:
             with PartFile(self.path, self.part) as part_file:
                 yield from self._read_blocks(part_file, is_wanted)
-            return
-        with open(self.path, "rb", buffering=0) as file:
-            yield from self._read_blocks(file, is_wanted) if self.plain_layout else self._read_stream(file, is_wanted)
+        elif self.plain_layout:
+            with open(self.path, "rb", buffering=0) as file:
+                yield from self._read_blocks(file, is_wanted)
+        else:
+            yield from self._read_stream(is_wanted)
 
     def _has_plain_layout(self) -> bool:
         """Do the heads of chats stand before their messages, and `id`, `type` first in a message?"""
         with open(self.path, "rb") as file:
             head = file.read(2 * MAX_MESSAGE_BYTES)
-        for key in _MESSAGES_KEY.finditer(head):
-            if read_header(head[max(0, key.start() - MAX_HEADER_BYTES) : key.start()]).type is UNSET:
+        for key in MESSAGES_KEY.finditer(head):
+            chat = read_header(head[max(0, key.start() - MAX_HEADER_BYTES) : key.start()])
+            if chat is None:
+                continue
+            if chat.type is UNSET:
                 return False
-            first = re.compile(rb"\s*(\{\s*)?").match(head, key.end())
+            self._is_untold |= chat.kind == UNKNOWN and is_whole_head(head[: key.start()])
+            first = OPEN_BRACE.match(head, key.end())
             if first and first[1]:
-                return _MESSAGE_START.match(head, first.end()) is not None
+                return bool(
+                    MESSAGE_START.match(head, first.end())
+                    or BORDER.search(head, first.end(), first.end() + MAX_HEADER_BYTES)  # it may be damaged
+                )
         return True
 
     def _read_blocks(self, file: BinaryIO | PartFile, is_wanted: Callable[[Chat], bool]) -> Iterator[ChatBatch]:
@@ -107,7 +135,7 @@ class Export:
         # begins in buffer[start:scanned]; chat is None outside of the chats that are wanted
         buffer, start, scanned = bytearray(), 0, 0
         chat: Chat | None = None
-        chats = self.part.chat.position if self.part is not None and self.part.chat is not None else 0
+        heads = HeadCounter(self.part, self.untold)
         resync = False  # passing over an impossibly long message until the next one begins
         while block := file.read(self.block_bytes):
             self.bytes_read += len(block)
@@ -123,15 +151,22 @@ class Export:
                     yield ChatBatch(chat, batch, is_surely_harmless(buffer))
                     start = scanned = cut + 1
             while key := find_messages_key(buffer, scanned):
+                head = read_header(buffer[max(start, key[0] - MAX_HEADER_BYTES) : key[0]])
+                scanned = key[1]
+                if head is None:
+                    continue
                 if chat is not None and not resync:
-                    yield ChatBatch(chat, self._decode_end(buffer[start : key[0]]))
-                chat = read_header(buffer[max(start, key[0] - MAX_HEADER_BYTES) : key[0]])
-                chat.position, chats, resync = chats, chats + 1, False
-                start = scanned = key[1]
+                    yield from self._end_chat(chat, buffer[start : key[0]], heads)
+                elif heads.count == 0 and OPEN_MESSAGE.search(buffer, start, key[0]):
+                    yield heads.unknown()
+                chat, resync = heads.numbered(head), False
+                start = key[1]
                 yield ChatBatch(chat, [])
                 if not is_wanted(chat):
                     chat = None
             scanned = max(scanned, len(buffer) - BORDER_BYTES)
+            if chat is None and heads.count == 0 and OPEN_MESSAGE.search(buffer, start):
+                yield heads.unknown()
             if chat is None:
                 start = max(start, len(buffer) - MAX_HEADER_BYTES)
                 continue
@@ -139,25 +174,32 @@ class Export:
                 border = BORDER.search(buffer, start)
                 resync = border is None
                 start = max(start, len(buffer) - MAX_HEADER_BYTES) if border is None else border.start(1) + 1
+            is_too_long = len(buffer) - start > MAX_MESSAGE_BYTES
             cut = -1 if resync else find_last_border(buffer, start)
+            if cut < 0 and is_too_long and not resync:
+                cut = find_last_border_of_any_kind(buffer, start)
             if cut >= 0:
-                yield ChatBatch(chat, self._decode(buffer, start, cut))
+                batch, left_chat = self._decode(buffer, start, cut)
+                yield ChatBatch(chat, batch)
                 start = cut + 1
-            elif not resync and len(buffer) - start > MAX_MESSAGE_BYTES:
-                yield ChatBatch(chat, self._decode_end(buffer[start:]))
+                if left_chat:
+                    yield heads.unknown()
+                    chat = None
+            elif not resync and is_too_long:
+                yield from self._end_chat(chat, buffer[start:], heads)
                 start, resync = len(buffer) - BORDER_BYTES, True
         if chat is not None and not resync:
-            yield ChatBatch(chat, self._decode_end(buffer[start:], at_end_of_file=True))
+            yield from self._end_chat(chat, buffer[start:], heads, at_end_of_file=True)
         self.truncated |= not buffer[start:].rstrip().endswith(b"}")
 
-    def _decode(self, buffer: bytearray, start: int, end: int) -> Batch:
-        """Decode the messages in buffer[start:end]; where that fails, one by one."""
+    def _decode(self, buffer: bytearray, start: int, end: int) -> tuple[Batch, bool]:
+        """The messages in buffer[start:end], one by one where they do not decode together; see Salvage.left_chat."""
         batch = self._decode_between(buffer, start, end)
-        if batch is None:
-            cuts = [start - 1, *(border.start(1) for border in BORDER.finditer(buffer, start, end)), end]
-            one_by_one = [self._decode_one(buffer[low + 1 : high]) for low, high in pairwise(cuts)]
-            batch = [message for message in one_by_one if message is not None]
-        return batch
+        if batch is not None:
+            return batch, False
+        found = Salvage()
+        found.read(buffer[start:end])
+        return self._counted(found), found.left_chat
 
     def _decode_between(self, buffer: bytearray, start: int, end: int) -> Batch | None:
         """Decode the messages in buffer[start:end]; None where that is not possible.
@@ -177,133 +219,56 @@ class Export:
         finally:
             buffer[start - 1], buffer[end] = separators
 
-    def _decode_one(self, raw: bytes | bytearray) -> AnyMessage | None:
-        try:
-            return decode_message(raw)
-        except UNDECODABLE:
-            message = parse_leniently(mend(raw))
-            self.repaired += message is not None
-            self.lost += message is None
-            return message
+    def _counted(self, found: Salvage) -> Batch:
+        self.repaired += found.repaired
+        self.lost += found.lost
+        return found.messages
 
-    def _decode_end(self, raw: bytes | bytearray, at_end_of_file: bool = False) -> Batch:
-        """Decode a chat's last messages, of which the last is followed by the end of the array and more."""
+    def _end_chat(
+        self, chat: Chat, raw: bytes | bytearray, heads: HeadCounter, *, at_end_of_file: bool = False
+    ) -> Iterator[ChatBatch]:
+        """A chat's last messages, of which the last is followed by the end of the array and more."""
         cut = find_last_border(raw, 0)
-        batch = list(self._decode(bytearray(b"[") + raw, 1, cut + 1)) if cut >= 0 else []
-        last = raw[cut + 1 :].lstrip()
-        end = find_end_of_value(last)
-        if last.startswith(b"{"):
-            message = self._decode_one(last[:end])
-            if message is not None:
-                batch.append(message)
-        self.truncated |= at_end_of_file and last[end:].lstrip()[:1] != b"]"
-        return batch
+        whole = self._decode_between(bytearray(b"[") + raw, 1, cut + 1) if cut >= 0 else []
+        found = Salvage()
+        rest = raw if whole is None else raw[cut + 1 :]
+        end = found.read(rest)
+        yield ChatBatch(chat, [*(whole or []), *self._counted(found)])
+        if found.left_chat:
+            yield heads.unknown()
+        self.truncated |= at_end_of_file and rest[end : end + 1] != b"]"
 
-    def _read_stream(self, file: BinaryIO, is_wanted: Callable[[Chat], bool]) -> Iterator[ChatBatch]:
-        """The slow way, for other layouts: read twice, because a chat's head may follow its messages."""
-        try:
-            heads = [part for part in walk_chats(JsonStream(file)) if isinstance(part, Chat)]
-            file.seek(0)
-            stream, position = JsonStream(file), 0
-            for part in walk_chats(stream):
-                self.bytes_read = stream.bytes_read
-                chat = heads[position]
-                if isinstance(part, Chat):
-                    position += 1
-                elif not part or is_wanted(chat):
-                    chat.position = position
-                    messages = [to_message(item) for item in part]
-                    self.lost += messages.count(None)
-                    yield ChatBatch(chat, [message for message in messages if message is not None])
-        except DamagedJson as error:
-            raise UserError(
-                "bad_input", f"{self.path.name} is {error}", "Export the chat again; this copy is not whole."
-            ) from None
-
-
-def walk_chats(stream: JsonStream, batch_size: int = 500) -> Iterator[list[Any] | Chat]:
-    """The messages of one chat in lists, then its head; then the next chat."""
-    head: dict[str, Any] = {}
-    has_messages = False
-    for key in stream.members():
-        if key == "messages" and stream.peek() == "[":
-            has_messages = True
-            batch: list[Any] = []
-            yield batch
-            for _ in stream.items():
-                batch.append(stream.value())
-                if len(batch) == batch_size:
-                    yield batch
-                    batch = []
-            yield batch
-        elif key in ("chats", "left_chats") and stream.peek() == "{":
-            for inner in stream.members():
-                if inner == "list" and stream.peek() == "[":
-                    for _ in stream.items():
-                        yield from walk_chats(stream)
-                else:
-                    stream.value()
-        else:
-            value = stream.value()
-            if key in ("id", "name", "type"):
-                head[key] = value
-    if has_messages:
-        try:
-            yield msgspec.convert(head, Chat)
-        except UNDECODABLE:
-            yield Chat()
-
-
-def find_messages_key(buffer: bytes | bytearray, low: int) -> tuple[int, int] | None:
-    """Where the next `"messages": [` begins and ends."""
-    at = buffer.find(b'"messages"', low)
-    while at >= 0:
-        key = _MESSAGES_KEY.match(buffer, at)
-        if key:
-            return key.span()
-        at = buffer.find(b'"messages"', at + 1)
-    return None
-
-
-def find_last_border(buffer: bytes | bytearray, low: int) -> int:
-    """Offset of the comma before the last message that begins in buffer[low:], -1 if none does."""
-    at = buffer.rfind(b'"id"', low)
-    while at >= 0:
-        if _MESSAGE_START.match(buffer, at):
-            window = max(low, at - BORDER_BYTES)
-            border = _BORDER_END.search(buffer[window:at])
-            if border:
-                return window + border.start(1)
-        at = buffer.rfind(b'"id"', low, at)
-    return -1
-
-
-def read_header(raw: bytes | bytearray) -> Chat:
-    """The chat whose head ends where `raw` ends, just before the key `messages`.
-
-    Tries the braces from the last one back: one inside a name leaves a bare quote too
-    many, so only the right one decodes.
-    """
-    end = raw.rstrip().removesuffix(b",")
-    at = end.rfind(b"{")
-    while at >= 0:
-        for head in (end[at:] + b"}", mend(end[at:]) + b"}"):
+    @cached_property
+    def _heads(self) -> list[Chat]:
+        """All chats, because a chat's head may follow its messages. Also keeps who writes in the only one."""
+        with open(self.path, "rb") as file:
+            heads: list[Chat] = []
+            self._writers: set[Writer] = set()
             try:
-                return decode_chat(head)
-            except UNDECODABLE:
-                continue
-        at = end.rfind(b"{", 0, at)
-    return Chat()
+                for part in walk_chats(MendingStream(file)):
+                    if isinstance(part, Chat):
+                        heads.append(part)
+                    elif not heads:
+                        add_writers(map(to_message, part), self._writers)
+            except DamagedJson:
+                pass  # the second reading tells
+        return heads
 
-
-def find_end_of_value(raw: bytes | bytearray) -> int:
-    """Length of the object at the start of `raw`, its whole length if the object does not end."""
-    depth = 0
-    for token in _TOKEN.finditer(raw):
-        if token[0] in b"{[":
-            depth += 1
-        elif token[0] in b"]}":
-            depth -= 1
-            if depth <= 0:
-                return token.end() if depth == 0 else token.start()
-    return len(raw)
+    def _read_stream(self, is_wanted: Callable[[Chat], bool]) -> Iterator[ChatBatch]:
+        """The slow way, for other layouts."""
+        heads = HeadCounter(None, self.untold)
+        chats = list(map(heads.numbered, self._heads))
+        with open(self.path, "rb") as file:
+            stream, position = MendingStream(file), 0
+            try:
+                for part in walk_chats(stream):
+                    self.bytes_read = stream.bytes_read
+                    if isinstance(part, Chat):
+                        position += 1
+                    elif not part or is_wanted(chats[position]):
+                        messages = [to_message(item) for item in part]
+                        self.lost += messages.count(None)
+                        yield ChatBatch(chats[position], [message for message in messages if message is not None])
+            except DamagedJson:
+                self.truncated = True
+            self.repaired = stream.repaired

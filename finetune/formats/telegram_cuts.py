@@ -13,9 +13,9 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from finetune.formats.telegram import BORDER, MAX_HEADER_BYTES, find_messages_key, read_header
-from finetune.formats.telegram_message import UNDECODABLE, AnyMessage, Chat, decode_chat, decode_message
+from finetune.formats.telegram_message import UNDECODABLE, AnyMessage, Chat, decode_message
 from finetune.formats.telegram_part import Part
+from finetune.formats.telegram_places import BORDER, MAX_HEADER_BYTES, find_messages_key, is_whole_head, read_header
 
 SEARCHED_BYTES = 4 * 1024 * 1024  # in which a session has to begin, or the cut is not made
 SCANNED_BYTES = 1024 * 1024
@@ -55,7 +55,10 @@ def cut(
                 cuts.append(found)
     starts: list[tuple[int, Chat | None]] = [(0, None), *((start, chat) for _, start, chat in cuts)]
     ends = [*(end for end, _, _ in cuts), size]
-    return [Part(start, end, chat, end == size) for (start, chat), end in zip(starts, ends, strict=True)]
+    return [
+        Part(start, end, chat, end == size, heads.ids_before(chat))
+        for (start, chat), end in zip(starts, ends, strict=True)
+    ]
 
 
 class Heads:
@@ -73,6 +76,10 @@ class Heads:
             self._scan()
         before = [head for head in self.found if head[1] <= place]
         return before[-1] if before else None, self._first_behind(place)
+
+    def ids_before(self, chat: Chat | None) -> tuple[int, ...]:
+        """Of the chats before that one."""
+        return tuple(head.id for head, _ in self.found[: chat.position if chat is not None else 0])
 
     def behind(self, place: int) -> tuple[Chat, int] | None:
         """The next chat."""
@@ -93,6 +100,8 @@ class Heads:
                 start = max(0, offset + key[0] - MAX_HEADER_BYTES)
                 head = os.pread(self.fd, offset + key[0] - start, start)
                 chat = read_header(head)
+                if chat is None:
+                    continue
                 chat.position = len(self.found)
                 self.found.append((chat, offset + low))
                 if chat.position == start == 0 and is_whole_head(head):
@@ -100,15 +109,6 @@ class Heads:
                     return
         self._scanned += len(block) or self.size
         self._tail = buffer[-KEY_BYTES:]
-
-
-def is_whole_head(raw: bytes) -> bool:
-    """Is all that stands before a chat's messages its own head, so that it is in no list of chats?"""
-    try:
-        decode_chat(raw.rstrip().removesuffix(b",") + b"}")
-    except UNDECODABLE:
-        return False
-    return True
 
 
 def first_session(window: bytes, begins_session: Callable[[], Begins]) -> int | None:

@@ -11,6 +11,8 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+Writer = str | int | None  # an author's id
+
 _ESCAPE = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|([\"\\/bfnrtu])|)")
 _LINE_SEPARATOR_REST = re.compile(rb"(\\u202[89])(?:\x80[\xa8\xa9])")
 
@@ -22,6 +24,18 @@ NAMES = {
     "reply_to": "reply_to_message_id",
     "reply_peer": "reply_to_peer_id",
 }
+KINDS_OF_CHATS = frozenset({
+    "personal_chat", "bot_chat", "private_group", "private_supergroup", "public_supergroup", "private_channel",
+    "public_channel", "saved_messages", "replies", "verification_codes", None,
+})  # fmt: skip
+UNKNOWN = "unknown"
+KINDS = ("message", "service", "unsupported")
+MARKERS = {
+    "photo": "[photo]", "voice_message": "[voice message]", "video_message": "[video message]", "sticker": "[sticker]",
+    "animation": "[animation]", "video_file": "[video]", "audio_file": "[audio]", "file": "[file]", "poll": "[poll]",
+    "location": "[location]", "contact": "[contact]", "attachment": "[attachment]", "media": "[media]",
+}  # fmt: skip
+END_OF_TIME = 1 << 32  # Telegram's own times have 32 bits
 
 
 class Chat(msgspec.Struct):
@@ -31,16 +45,17 @@ class Chat(msgspec.Struct):
     type: str | UnsetType | None = UNSET
     id: int = 0
     position: int = 0  # counted from 0 over the whole file
+    twin: int = 0  # chats of the same id before it in the file
 
     @property
     def kind(self) -> str:
-        return self.type if isinstance(self.type, str) else "unknown"
+        return self.type if isinstance(self.type, str) else UNKNOWN
 
 
 class Entity(msgspec.Struct, gc=False):
     """A formatted piece of a text."""
 
-    text: str = ""
+    text: str | None = ""
 
 
 class BriefMessage(msgspec.Struct, gc=False, tag="message", tag_field="type", rename=NAMES):
@@ -49,14 +64,14 @@ class BriefMessage(msgspec.Struct, gc=False, tag="message", tag_field="type", re
     `forwarded_from` may be null and is still a forward, so its presence is what counts.
     """
 
-    time: Annotated[int, msgspec.Meta(gt=0)]  # Unix seconds
+    time: Annotated[int, msgspec.Meta(gt=0, lt=END_OF_TIME)]  # Unix seconds
     author_id: str | int | None
-    text: str | list[str | Entity]
+    text: str | list[str | Entity | None] | None
     forwarded_from: str | UnsetType | None = UNSET
     saved_from: str | UnsetType | None = UNSET
-    photo: str = ""
-    file: str = ""
-    media_type: str = ""
+    photo: str | None = ""
+    file: str | None = ""
+    media_type: str | None = ""
     poll: Any = UNSET
     location_information: Any = UNSET
     contact_information: Any = UNSET
@@ -68,7 +83,12 @@ class BriefMessage(msgspec.Struct, gc=False, tag="message", tag_field="type", re
         """The text as one string, whatever form it has in the file."""
         if isinstance(self.text, str):
             return self.text
-        return "".join([part if isinstance(part, str) else part.text for part in self.text])
+        parts: Any = self.text
+        try:
+            return "".join([part if isinstance(part, str) else part.text for part in parts])
+        except (TypeError, AttributeError):  # something in it is null, which is seldom
+            texts = [part.text if isinstance(part, Entity) else part for part in parts or ()]
+            return "".join(filter(None, texts))
 
     def time_of_date(self) -> int:
         """There is a time."""
@@ -96,12 +116,12 @@ class Message(BriefMessage, gc=False, tag="message", tag_field="type", rename=NA
 
     id: int = 0
     date: str = ""
-    time: int = 0
+    time: Annotated[int, msgspec.Meta(ge=0, lt=END_OF_TIME)] = 0
     author: str | None = None
     author_id: str | int | None = None
     reply_to: int = 0
     reply_peer: Any = UNSET
-    text: str | list[str | Entity] = ""
+    text: str | list[str | Entity | None] | None = ""
 
     def time_of_date(self) -> int:
         """`time` for exports older than `date_unixtime`: the local date read as if it were UTC."""
@@ -130,6 +150,11 @@ class Unsupported(msgspec.Struct, gc=False, tag="unsupported", tag_field="type")
     def media(self) -> str:
         return "unsupported"
 
+
+SIDE_FIELDS = frozenset({
+    "id", "date", "date_unixtime", "reply_to_message_id", "forwarded_from", "saved_from", "photo", "file", "media_type",
+})  # fmt: skip
+FORWARDED = frozenset({"forwarded_from", "saved_from"})
 
 FullMessage = Message | Service | Unsupported
 AnyMessage = BriefMessage | FullMessage
@@ -163,7 +188,33 @@ def parse_leniently(raw: bytes | bytearray) -> AnyMessage | None:
 
 
 def to_message(value: Any) -> AnyMessage | None:
+    """Of a parsed value; None if it does not tell who says what.
+
+    A message of another kind is one that the exporting program did not know. Other fields that are not as they
+    should be, such as a time that cannot be, count as missing.
+    """
     try:
         return msgspec.convert(value, FullMessage, strict=False)
     except UNDECODABLE:
+        return _tolerantly(value) if isinstance(value, dict) else None
+
+
+def _tolerantly(value: dict[str, Any]) -> AnyMessage | None:
+    kind = value.get("type")
+    if isinstance(kind, str) and kind not in KINDS:
+        return Unsupported()
+    fields = {name: item for name, item in value.items() if name not in SIDE_FIELDS or _fits(name, item)}
+    if value.keys() & FORWARDED:
+        fields["forwarded_from"] = None  # whatever it says of whom
+    try:
+        return msgspec.convert(fields, FullMessage, strict=False)
+    except UNDECODABLE:
         return None
+
+
+def _fits(name: str, value: Any) -> bool:
+    try:
+        msgspec.convert({"type": "message", name: value}, Message, strict=False)
+    except UNDECODABLE:
+        return False
+    return True

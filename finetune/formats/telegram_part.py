@@ -15,12 +15,16 @@ from finetune.formats.telegram_message import Chat
 
 @dataclass(frozen=True)
 class Part:
-    """The bytes [start, end) of a file. chat: the one that they begin in; None at the beginning of the file."""
+    """The bytes [start, end) of a file.
+
+    chat: the one that they begin in; None at the beginning of the file. ids_before: of the chats before that one.
+    """
 
     start: int
     end: int
     chat: Chat | None = None
     is_last: bool = True
+    ids_before: tuple[int, ...] = ()
 
     @property
     def head(self) -> bytes:

@@ -54,7 +54,7 @@ def reference(value: dict[str, Any]) -> list[tuple[str, str]]:
             if isinstance(text, list):
                 text = "".join(part if isinstance(part, str) else part["text"] for part in text)
             name = {"service": "Service", "unsupported": "Unsupported"}.get(item["type"], text)
-            found.append((chat_["type"] or "unknown", name))
+            found.append((chat_["type"] or ("personal_chat" if chat_ is value else "unknown"), name))
     return found
 
 
@@ -135,10 +135,33 @@ def test_sorted_keys_are_read_the_slow_way(tmp_path: Path, monkeypatch: pytest.M
     assert not export.plain_layout
     assert sorted(texts(export)) == sorted(reference(value))
     assert find_owner(export).id == OWNER
-    damaged = tmp_path / "damaged.json"
-    damaged.write_text(path.read_text()[:-300])
-    with pytest.raises(UserError, match="not JSON at about byte"):
-        texts(Export(damaged))
+
+
+@pytest.mark.parametrize("chunk", [7, 100_000])
+def test_sorted_keys_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr("finetune.formats.json_stream.JsonStream.__init__.__defaults__", (chunk,))
+    path = tmp_path / "sorted.json"
+    whole = json.dumps(
+        chat(*(message(PEER, str(number)) for number in range(5)), message(OWNER, "answer")), sort_keys=True
+    )
+    for broken, repaired, lost in [("\\x0B3", 1, 0), ('3" "', 0, 1), ("3\\q", 1, 0)]:
+        path.write_text(whole.replace('"text": "3"', f'"text": "{broken}"'))
+        export = Export(path)
+        found = [text for _, text in texts(export)]
+        assert found[:3] == ["0", "1", "2"] and found[-2:] == ["4", "answer"]
+        assert (export.repaired, export.lost, export.truncated) == (repaired, lost, False)
+        assert len(found) == 6 - lost
+    path.write_text(whole.replace('}, {"date"', '} ?! {"date"', 2).replace('}, {"date"', '} {"date"', 1))
+    export = Export(path)
+    assert len(texts(export)) == 6 and export.lost == 2  # what stands between them
+    for length in range(whole.index('"text": "2"'), len(whole) - 3, 97):
+        path.write_text(whole[:length])
+        export = Export(path)
+        found = [text for _, text in texts(export)]
+        assert found == ["0", "1", "2", "3", "4", "answer"][: len(found)] and len(found) >= 2
+        assert export.truncated and export.lost <= 1
+        if "answer" in found:
+            assert find_owner(Export(path)).id == OWNER
 
 
 def test_fields_of_a_message(tmp_path: Path) -> None:
@@ -265,6 +288,126 @@ def test_odd_documents_do_not_crash(tmp_path: Path, export: Any) -> None:
     path = write(tmp_path / "r.json", export)
     if isinstance(export, dict) and export:
         assert texts(Export(path)) == []
+
+
+UNUSUAL: list[dict[str, Any]] = [
+    {"id": "x7"},
+    {"id": 10**30},
+    {"file": None},
+    {"media_type": None},
+    {"photo": {"width": 1}},
+    {"text": ["x", {"type": "bold", "text": None}, None]},
+    {"reply_to_message_id": "none"},
+    {"date_unixtime": None},
+    {"date_unixtime": "abc"},
+    {"date_unixtime": 1.5},
+    {"date_unixtime": "99999999999999999"},
+    {"date_unixtime": "253402300800"},
+    {"date_unixtime": "-5"},
+    {"forwarded_from": {"id": 1}},
+    {"extra": {"messages": [{"id": 1, "type": "message", "text": "inner"}]}},
+    {"messages": [{"id": 1, "type": "message", "text": "inner"}]},
+]
+
+
+@pytest.mark.parametrize("unusual", UNUSUAL, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize("layout", ["telegram", "minified"])
+@pytest.mark.parametrize("block", [60, 1 << 20])
+@pytest.mark.parametrize("is_sorted", [False, True])
+def test_fields_that_are_not_as_they_should_be_lose_no_message(
+    tmp_path: Path, unusual: dict[str, Any], layout: str, block: int, is_sorted: bool
+) -> None:
+    items = dialog(3)
+    items[2] |= {"text": "x", **unusual}
+    path = write(tmp_path / "r.json", account(chat(*items), chat(*dialog())), layout)
+    if is_sorted:
+        path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
+    export = Export(path, block)
+    read = [item for _, batch, _ in export.batches() for item in batch if isinstance(item, Message)]
+    assert [item.joined_text() for item in read[:6]] == [
+        "question 0",
+        "answer 0",
+        "x",
+        "answer 1",
+        "question 2",
+        "answer 2",
+    ]
+    assert len(read) == 8 and (export.repaired, export.lost, export.truncated) == (0, 0, False)
+    assert read[2].is_forward() is ("forwarded_from" in unusual)
+    assert (read[2].time or read[2].time_of_date()) in (START, START + 120)
+
+
+@pytest.mark.parametrize(
+    ("odd", "lost"),
+    [
+        ({"id": 5, "type": "story", "date": "2024-01-01T00:00:00"}, 0),
+        ({"id": "5", "type": "story"}, 0),
+        ({"type": "message", "id": 5, "text": "x"}, 0),
+        ({"type": "message", "text": "x"}, 0),
+        ({"id": 5, "type": "message", "text": 5}, 1),
+        ({"id": 5, "type": "message", "text": {"type": "bold", "text": "x"}}, 1),
+        ({"id": 5}, 1),
+        (None, 1),
+        ("x", 1),
+    ],
+    ids=range(9),
+)
+@pytest.mark.parametrize("place", [0, 2, 6])
+@pytest.mark.parametrize("block", [60, 1 << 20])
+def test_whatever_stands_between_two_messages_is_read_or_counted_alone(
+    tmp_path: Path, odd: Any, lost: int, place: int, block: int
+) -> None:
+    items: list[Any] = dialog(3)
+    items.insert(place, odd)
+    export = Export(write(tmp_path / "r.json", account(chat(*items), chat(*dialog()))), block)
+    read = [item for _, batch, _ in export.batches() for item in batch]
+    assert len(read) + export.lost == 9 and not export.truncated
+    assert sum(isinstance(item, Message) and item.joined_text() != "x" for item in read) == 8
+    assert export.lost == lost
+
+
+def test_a_missing_comma_loses_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.json", chat(*dialog(3)), "minified")
+    path.write_text(path.read_text().replace('},{"id"', '}{"id"', 2).replace('},{"id"', '}] {"id"', 1))
+    export = Export(path)
+    assert len(texts(export)) == 6 and export.lost == 0
+
+
+def test_a_chat_whose_head_is_gone_is_not_taken_for_the_one_before(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.json", account(chat(*dialog(3)), chat(*dialog(2), kind="bot_chat"), chat(*dialog())))
+    whole = path.read_bytes()
+    at = whole.index(b'"bot_chat"')
+    for block in (60, 1000, 1 << 20):
+        path.write_bytes(whole[:at] + whole[at:].replace(b'"messages"', b'"m', 1))
+        counted = [(item.kind, len(batch)) for item, batch, _ in Export(path, block).batches()]
+        assert sum(number for kind, number in counted if kind == "personal_chat") == 6 + 2
+        assert ("unknown", 0) in counted
+
+
+@pytest.mark.parametrize("is_sorted", [False, True])
+@pytest.mark.parametrize(
+    ("writers", "id", "kind", "owner"),
+    [
+        ([PEER, OWNER], 200, "personal_chat", OWNER),
+        ([PEER, OWNER], 999, "personal_chat", None),
+        ([PEER, OWNER], 0, "personal_chat", None),
+        ([PEER, OWNER, "user300"], 200, "private_group", None),
+    ],
+)
+def test_a_single_chat_that_does_not_say_what_it_is(
+    tmp_path: Path, writers: list[str], id: int, kind: str, owner: str | None, is_sorted: bool
+) -> None:
+    value = chat(*(message(writer, "hi", at) for at, writer in enumerate(writers * 3)), service(), kind=None, id=id)
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(value, sort_keys=is_sorted))
+    assert {item.kind for item, _, _ in Export(path).batches()} == {kind}
+    if owner:
+        assert find_owner(Export(path)).id == owner
+    else:
+        with pytest.raises(UserError, match="does not tell whose it is"):
+            find_owner(Export(path))
+    in_account = write(tmp_path / "account.json", account(value))
+    assert {item.kind for item, _, _ in Export(in_account).batches()} == {"unknown"}
 
 
 class TestOwner:
