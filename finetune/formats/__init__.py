@@ -91,6 +91,8 @@ def detect(path: Path, any_record: bool = False) -> Detected:
         raise _refusal(f"{path.name} is empty")
     if start.startswith(PARQUET_MARK):
         return Detected("parquet" if any_record else "table", Layout("parquet"))
+    if start.startswith(b"[") and is_whatsapp(head.decode("utf-8", "replace")):
+        return Detected("whatsapp")
     if start.startswith((b"{", b"[")) and (found := _detect_json(path.name, head, any_record)):
         return found
     _refuse_what_is_no_text(path.name, start, head)
@@ -104,7 +106,7 @@ def detect(path: Path, any_record: bool = False) -> Detected:
 
 
 def _detect_json(name: str, head: bytes, any_record: bool) -> Detected | None:
-    """None where it is not JSON at all, which WhatsApp's `[date]` looks like. Raises UserError."""
+    """None where it is not JSON at all. Raises UserError."""
     is_array, keys, is_whole = outline(head)
     found = set(keys)
     if not is_array and {"guild", "channel"} & found and ({"messages", "dateRange"} & found):

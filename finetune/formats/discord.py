@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from finetune.formats.chat_export import ChatBatch
-from finetune.formats.json_stream import DamagedJson, JsonStream
+from finetune.formats.json_stream import DamagedJson
+from finetune.formats.mending_stream import MendingStream
 from finetune.formats.telegram_message import AnyMessage, Chat, Message, Service
 
 BATCH = 500
@@ -34,10 +35,10 @@ class Discord:
 
     def batches(self, is_wanted: Callable[[Chat], bool] = lambda chat: True) -> Iterator[ChatBatch]:
         """The messages in the order of the file, whose head stands before them."""
-        self.lost, self.truncated = 0, False
+        self.repaired, self.lost, self.truncated = 0, 0, False
         head: dict[str, Any] = {}
         with open(self.path, "rb") as file:
-            stream = JsonStream(file)
+            stream = MendingStream(file)
             try:
                 for key in stream.members():
                     if key == "messages" and stream.peek() == "[":
@@ -46,14 +47,15 @@ class Discord:
                         head[key] = stream.value()
             except DamagedJson:
                 self.truncated = True
+            self.repaired = stream.repaired
 
-    def _read(self, stream: JsonStream, chat: Chat, is_wanted: Callable[[Chat], bool]) -> Iterator[ChatBatch]:
+    def _read(self, stream: MendingStream, chat: Chat, is_wanted: Callable[[Chat], bool]) -> Iterator[ChatBatch]:
         yield ChatBatch(chat, [])
         wanted = is_wanted(chat)
         batch: list[AnyMessage] = []
         try:
-            for _ in stream.items():
-                message = to_message(stream.value())
+            for value in stream.messages():
+                message = to_message(value)
                 self.bytes_read = stream.bytes_read
                 self.lost += message is None
                 if wanted and message is not None:
@@ -61,15 +63,17 @@ class Discord:
                 if len(batch) == BATCH:
                     yield ChatBatch(chat, batch)
                     batch = []
-        finally:
+        except DamagedJson:
             yield ChatBatch(chat, batch)
+            raise
+        yield ChatBatch(chat, batch)
 
 
 def to_chat(head: dict[str, Any]) -> Chat:
     channel = head.get("channel")
     about: dict[str, Any] = channel if isinstance(channel, dict) else {}
     kind = "personal_chat" if str(about.get("type")) in PRIVATE else "private_group"
-    return Chat(name=str(about.get("name") or ""), type=kind)
+    return Chat(name=str(about.get("name") or ""), type=kind, id=number_of(about.get("id")))
 
 
 def to_message(value: Any) -> AnyMessage | None:
