@@ -122,10 +122,10 @@ def plain_loop(source: Path, output: Path) -> None:
     report: dict[str, Any] = {"messages_read": 0, "messages_used": 0, "dialogs": 0, "turns": 0}
     report |= {name: Counter() for name in ("characters", "dropped", "months")}
     with open(output, "w", encoding="utf-8") as out:
-        for position, chat in enumerate(chats):
+        for chat in chats:
             if chat["type"] == "personal_chat":
                 for began, turns in _plain_sessions(chat["messages"], report):
-                    for row in _plain_rows(turns, f"{position}/{began}", began, report):
+                    for row in _plain_rows(turns, f"{chat['id']}/{began}", began, report):
                         out.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n")
     output.with_suffix(".report.json").write_text(json.dumps(report))
 

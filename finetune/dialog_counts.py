@@ -8,6 +8,7 @@ from typing import Any
 
 DAY = 24 * 60 * 60  # seconds
 MAX_LISTED_SOURCES = 50
+GROUP_CHATS = frozenset({"private_group", "private_supergroup", "public_supergroup"})
 
 
 class DialogCounts:
@@ -20,8 +21,8 @@ class DialogCounts:
         self.characters: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.days: Counter[int] = Counter()  # dialogs by the day on which their session began, since 1970
-        self.sources: Counter[str] = Counter()  # dialogs by chat or file
-        self.source_names: dict[str, str] = {}  # by how the conversations of a source begin
+        self.sources: Counter[str] = Counter()  # dialogs by chat or file, as their conversations' names begin
+        self.source_names: dict[str, str] = {}  # what such a chat or file is called
         self.chats_used = 0
         self.chats_skipped: Counter[str] = Counter()
 
@@ -39,9 +40,9 @@ class DialogCounts:
 
     def figures(self) -> dict[str, Any]:
         """Everything counted, as plain JSON data."""
-        sources = dict(self.sources.most_common(MAX_LISTED_SOURCES))
+        names = self.listed_sources()
         return {
-            "chats": {"used": self.chats_used, "skipped": dict(self.chats_skipped)},
+            "chats": self.chat_figures(),
             "conversations": self.conversations,
             "messages_read": self.messages_read,
             "messages_used": self.messages_used,
@@ -52,8 +53,22 @@ class DialogCounts:
             "shortened": self.shortened,
             "dropped": dict(self.dropped.most_common()),
             "months": self.months(),
-            "sources": sources,
-            "source_names": {key: name for key, name in self.source_names.items() if name in sources},
+            "sources": {name: self.sources[key] for key, name in names.items()},
+            "source_names": names,
+        }
+
+    def chat_figures(self) -> dict[str, Any]:
+        """by_option: how many of the skipped chats would come in, by the parameter that lets them in."""
+        groups = sum(self.chats_skipped[kind] for kind in GROUP_CHATS)
+        by_option = {"include_groups": groups} if groups else {}
+        return {"used": self.chats_used, "skipped": dict(self.chats_skipped.most_common()), "by_option": by_option}
+
+    def listed_sources(self) -> dict[str, str]:
+        """The sources with the most dialogs, by how names of conversations begin; no two of the same name."""
+        listed = [key for key, _ in self.sources.most_common(MAX_LISTED_SOURCES)]
+        uses = Counter(self.source_names[key] for key in self.sources)
+        return {
+            key: name if uses[name := self.source_names[key]] == 1 else f"{name} ({key.rstrip('/:')})" for key in listed
         }
 
     def months(self) -> dict[str, int]:

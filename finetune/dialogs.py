@@ -1,7 +1,8 @@
 """How a stream of chat messages becomes dialogs, one message at a time.
 
     chat      messages of one conversation partner or group, in order
-    session   messages without a long pause; one conversation of the dataset, named after its chat and its beginning
+    session   messages without a long pause; one conversation of the dataset, named after its chat's id, so that it
+              has the same name in every export of the chat, and after its beginning
     thread    the same, held together by replies instead (see `finetune.threads`)
     turn      consecutive messages of one side, joined with line breaks, or each message by itself
     dialog    at most so many turns of one session, from a question to an answer
@@ -20,19 +21,18 @@ from typing import cast
 from msgspec import UNSET
 
 from engines.config.prepare import PrepareConfig
+from finetune.chat_names import name_of_conversations, speaker_name
 from finetune.conversation import Conversation
-from finetune.dialog_counts import DAY, DialogCounts
+from finetune.dialog_counts import DAY, GROUP_CHATS, DialogCounts
 from finetune.formats.dialog import Dialog, Turn
-from finetune.formats.telegram_message import Batch, Chat, Message
+from finetune.formats.telegram_message import MARKERS, Batch, BriefMessage, Chat, Message
 from finetune.plain_text import first_sentences, harmless
 from finetune.ready_dialogs import characters_as_they_are, is_pair_as_it_is, whole_turns
 from finetune.threads import Threads
 
 PERSONAL_CHATS = frozenset({"personal_chat"})
-GROUP_CHATS = frozenset({"private_group", "private_supergroup", "public_supergroup"})
 MAX_TURN_MESSAGES = 1000  # keeps memory bounded in a group that talks for weeks without a pause
 ROLES = ("user", "assistant")
-NAMELESS = "Deleted account"
 
 
 class DialogBuilder(DialogCounts):
@@ -52,12 +52,13 @@ class DialogBuilder(DialogCounts):
         self.chat_kinds = PERSONAL_CHATS | (GROUP_CHATS if config.include_groups else frozenset())
         self.owner_ids: frozenset[str | int] = frozenset(owner_ids)
         self.drops_forwards = not config.include_forwards
+        self.marks_media = config.media_markers
         self.system_prompt = config.system_prompt
         self.write = write
-        self.file = ""  # what opens the keys of conversations where several files are read
+        self.file = ""  # what opens the names of conversations where several files are read
 
-        self.heard: dict[str, str] = {}  # what is said in voice notes, by their files as the export names them
-        self.source = ""  # the chat, or the file of ready-made dialogs
+        self.heard: dict[str | None, str] = {}  # what is said in voice notes, by their files as the export names them
+        self.source = ""  # how the names of the conversations begin that are being formed
         self.sessions = 0  # begun after a pause
         self.continued = -1  # the position of a chat that is counted elsewhere
         self._chat: Chat | None = None
@@ -87,7 +88,7 @@ class DialogBuilder(DialogCounts):
         # A message takes less than a microsecond, so what each of them needs has a short name here.
         dropped, owner_ids, gap, last_time = self.dropped, self.owner_ids, self.gap_seconds, self._last_time
         longest, names_speakers, drops_forwards = self.max_characters, self._names_speakers, self.drops_forwards
-        heard, threads, now = self.heard, self._threads, self._now
+        heard, marks, threads, now = self.heard, self.marks_media, self._threads, self._now
         most_turns, most_messages = self.max_turns, self.max_turn_messages
         is_simple = self.joins and threads is None  # so that a turn that ends needs nothing more
         turns, turn, side = now.last_turn()
@@ -96,7 +97,7 @@ class DialogBuilder(DialogCounts):
             text = (text if type(text) is str else message.joined_text()).strip()
             if not (is_harmless or text.isprintable()):
                 text = harmless(text).strip()
-            if not text and not (text := heard.get(message.file, "")):
+            if not text and not ((text := heard.get(message.file, "")) or (marks and (text := self._marker(message)))):
                 dropped[message.media()] += 1
                 continue
             is_owner = message.author_id in owner_ids
@@ -221,6 +222,11 @@ class DialogBuilder(DialogCounts):
         """The next chat is another one, even if it looks the same."""
         self._chat = None
 
+    def begin_source(self, key: str, name: str) -> None:
+        """What comes now is of the chat or the file called `name`. key: how the names of its conversations begin."""
+        self.source = key
+        self.source_names[key] = name
+
     def _head(self, began: int) -> list[Turn]:
         """The system turn, if one was asked for."""
         if not self.system_prompt:
@@ -232,16 +238,20 @@ class DialogBuilder(DialogCounts):
     def _open_chat(self, chat: Chat) -> None:
         self.end_session()
         self._chat = chat
-        self.source = speaker_name(chat.name)
         self._last_time = 0
         self._names_speakers = chat.kind in GROUP_CHATS
-        self.source_names[f"{self.file}{chat.position}/"] = self.source
+        self.begin_source(name_of_conversations(chat, self.file), speaker_name(chat.name))
         if chat.position == self.continued:
             return
         if self.uses(chat):
             self.chats_used += 1
         else:
             self.chats_skipped[chat.kind] += 1
+
+    def _marker(self, message: Message) -> str:
+        """What stands for a message without text; nothing for the owner's."""
+        is_theirs = isinstance(message, BriefMessage) and message.author_id not in self.owner_ids
+        return MARKERS.get(message.media(), "") if is_theirs else ""
 
     def _begin_turn(self, now: Conversation, is_answer: bool, text: str) -> bool:
         """The other side says `text`. False: it is an answer to nothing."""
@@ -308,15 +318,9 @@ class DialogBuilder(DialogCounts):
         self.messages_used += messages
         self.conversations += not now.wrote
         now.wrote = True
-        position = self._chat.position if self._chat else 0
-        self._formed.append(Dialog(self._head(now.began) + said, f"{self.file}{position}/{now.began}"))
+        self._formed.append(Dialog(self._head(now.began) + said, f"{self.source}{now.began}"))
 
     def _hand_over(self) -> None:
         if self._formed:
             rows, self._formed = self._formed, []
             self.write(rows)
-
-
-def speaker_name(name: str | None) -> str:
-    """A name on one line."""
-    return " ".join(harmless(name or "").split()) or NAMELESS

@@ -26,7 +26,7 @@ from finetune import inputs
 from finetune.formats import Detected, detect
 from finetune.formats.dialog import Dialog
 from finetune.formats.table import PARQUET_MARK, parquet_records, parquet_rows
-from finetune.formats.telegram import find_last_border
+from finetune.formats.telegram_places import find_last_border
 from finetune.prepare_dataset import read_config, run_job
 from finetune.reading import Reading
 from finetune.refine import Refiner
@@ -95,6 +95,7 @@ def inspect(source: str, config: PrepareConfig) -> dict[str, Any]:
     if config.transcribe_voice:
         config = config.model_copy(update={"transcribe_voice": False})
         notes.append("voice notes are written down by `ftui llm prepare` alone; here they count as left out")
+    config = config.model_copy(update={"strict": False})  # it says what is wrong instead
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         with inputs.opened(source, scratch / "inspected.jsonl", config.hub_split, UNPACKED_BYTES) as files:
@@ -109,9 +110,7 @@ def inspect(source: str, config: PrepareConfig) -> dict[str, Any]:
                 part = beginning(file, scratch / f"part-{number}", SAMPLE_BYTES // len(chosen), own_format)
                 read += part.share * file.size
                 many = len(files) > 1
-                reading.read(
-                    part.path, file.name, f"{number}:", one_of_many=many, found=part.found, most_bytes=part.most_bytes
-                )
+                reading.read(part.path, file.name, one_of_many=many, found=part.found, most_bytes=part.most_bytes)
             sampled = read < total
             if not sampled:
                 reading.check_not_empty(Path(source).name, refiner.left_out)

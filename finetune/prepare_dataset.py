@@ -4,7 +4,7 @@
 
 INPUT is a file of any format in `finetune.formats`, a folder or a zip archive of such
 files, or the name of a dataset on the Hugging Face hub. Each line of OUTPUT is
-`{"messages": [{"role", "content"}, …], "conversation": "<chat>/<when it began>"}`, or
+`{"messages": [{"role", "content"}, …], "conversation": "<chat's id>/<when it began>"}`, or
 `{"text": "…", …}`; what was read, used and left out stands beside it in
 `OUTPUT.report.json`. A run that fails or is stopped leaves neither. CONFIG holds the
 parameters of `PrepareConfig`; WHO tells who listens to voice notes (finetune/heard_notes.py).
@@ -50,8 +50,8 @@ def prepare(
         reading = Reading(config, refiner, progress, rows, transcriber)
         many = len(files) > 1
         reading.members = {file.name: file.path for file in files if file.is_unpacked}
-        for number, file in enumerate(files):
-            reading.read(file.path, file.name, f"{number}:" if many else "", one_of_many=many)
+        for file in files:
+            reading.read(file.path, file.name, one_of_many=many)
         emit("progress", done=progress.total, total=progress.total, unit="bytes")
         reading.check_not_empty(Path(source).name, refiner.left_out)
         if not refiner.written:

@@ -6,13 +6,15 @@ import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from engines.config.prepare import PrepareConfig
 from engines.contract.errors import UserError
 from engines.contract.events import emit
-from finetune.dialogs import GROUP_CHATS, DialogBuilder
+from finetune.dialog_counts import GROUP_CHATS
+from finetune.dialogs import DialogBuilder
 from finetune.formats import CHATS, ROW_FORMATS, Detected, detect
 from finetune.formats.chat_export import ChatExport
 from finetune.formats.column_map import column_format, template_format
@@ -20,7 +22,7 @@ from finetune.formats.discord import Discord
 from finetune.formats.owner import Owner, find_owner
 from finetune.formats.records import RecordBatch, RowFormat, Rows
 from finetune.formats.telegram import Export
-from finetune.formats.whatsapp import WhatsApp
+from finetune.formats.whatsapp import WhatsApp, name_of
 from finetune.refine import Refiner
 from finetune.row_file import Progress, RowFile
 
@@ -31,7 +33,11 @@ JUDGED_RECORDS = 1000  # by which a file of a folder is judged
 
 
 class Unreadable(Exception):
-    """Most of a file's records cannot be read, so the others are hardly what was meant."""
+    """Most of a file's records cannot be read, so the others are hardly what was meant. records: looked at."""
+
+    def __init__(self, what: str, records: int):
+        super().__init__(what)
+        self.records = records
 
 
 class Reading:
@@ -59,20 +65,22 @@ class Reading:
         self.problems: list[str] = []
         self.skipped: dict[str, str] = {}  # files that could not be read, and why
         self.members: dict[str, Path] = {}  # of an archive: the files that its names stand for
+        self._keys: set[str] = set()  # what the names of conversations begin with, by file
         self._done = 0  # bytes of the files before
         self._own_format = own_format(config)
 
     def read(
-        self, file: Path, name: str, key: str, *,
+        self, file: Path, name: str, *,
         one_of_many: bool = False, found: Detected | None = None, most_bytes: int | None = None,
     ) -> None:  # fmt: skip
-        """Read one file, called `name`. `key` opens its conversations' names. found: its format, if that is known.
+        """Read one file, called `name`, which opens the names of the conversations of one of many files.
 
+        found: its format, if that is known.
         most_bytes: only the beginning is looked at; no record is read after so many bytes, and a chat may end in the
         middle.
         Raises UserError; for one of many files only if it should be strict: else the file is noted as skipped.
         """
-        self.builder.file = key
+        self.builder.file = self._own_key(name) if one_of_many else ""
         try:
             found = found or detect(file, any_record=self._own_format is not None)
             if found.name in CHATS:
@@ -86,11 +94,23 @@ class Reading:
             self.skipped[name] = error.cause
         except Unreadable as error:
             self.skipped[name] = str(error)
+            self.records += error.records
+            self.lost += error.records
             self._problem(f"{name} was left out: {error}")
         self._done += file.stat().st_size
         self.progress(self._done)
 
+    def _own_key(self, name: str) -> str:
+        """The name of a file as conversations begin with it; of several files of one name, each gets its own."""
+        escaped = name.replace("%", "%25").replace(":", "%3A")
+        keys = (f"{escaped}{f'%{number}' if number else ''}:" for number in count())
+        key = next(key for key in keys if key not in self._keys)
+        self._keys.add(key)
+        return key
+
     def _read_chats(self, export: ChatExport, format: str, name: str, *, is_beginning: bool) -> None:
+        if isinstance(export, WhatsApp):
+            export.name = name_of(name)
         emit("phase", name="owner", text="Looking for the owner of the export")
         owner = find_owner(export, self.config.owner_name, lambda done: self.progress(self._done + done))
         self.owner, self.builder.owner_ids = owner, owner.ids
@@ -103,7 +123,9 @@ class Reading:
             for batch in export.batches(self.builder.uses):
                 self.builder.add(*batch)
                 self.progress(self._done + export.bytes_read)
+                self._check_whole(export, name)
             self.builder.end_session()
+        self._check_whole(export, name)
         self.builder.end_file()
         self.formats[format] += 1
         self.repaired += export.repaired
@@ -115,7 +137,16 @@ class Reading:
         if export.truncated and not is_beginning:
             self._problem("the export ends in the middle; what was there is used")
 
-    def _heard(self, export: Export, name: str) -> dict[str, str]:
+    def _check_whole(self, export: ChatExport, name: str) -> None:
+        """Raises UserError if it must be, and is not."""
+        if self.config.strict and (export.lost or export.truncated):
+            raise UserError(
+                "bad_input",
+                f"a message of {name} cannot be read" if export.lost else f"{name} ends in the middle",
+                "Export the chat again; or leave out strict, so that what cannot be read is counted.",
+            )
+
+    def _heard(self, export: Export, name: str) -> dict[str | None, str]:
         from finetune.heard_notes import heard_notes
         from finetune.voice_notes import unpacked_voice_file, voice_file
 
@@ -158,7 +189,7 @@ class Reading:
 
     def _read_rows(self, file: Path, name: str, found: Detected, one_of_many: bool, most_bytes: int | None) -> None:
         emit("phase", name="read", text=f"Reading {found.name.replace('_', ' ')}")
-        self.builder.source = self.builder.source_names[self.builder.file] = name
+        self.builder.begin_source(self.builder.file, name)
         formats = (self._own_format,) if self._own_format else ROW_FORMATS
         rows = Rows(file, formats, found.layout, most_bytes)
         builder, strict, key = self.builder, self.config.strict, self.builder.file
@@ -246,7 +277,7 @@ def trusted(rows: Rows) -> Iterator[RecordBatch]:
             break
     if rows.bad > rows.good:
         looked_at = rows.good + rows.bad
-        raise Unreadable(f"{rows.bad:,} of its {looked_at:,} records cannot be read; {rows.problems[0]}")
+        raise Unreadable(f"{rows.bad:,} of its {looked_at:,} records cannot be read; {rows.problems[0]}", looked_at)
     yield from waiting
     yield from batches
 

@@ -64,6 +64,13 @@ class PrepareConfig(JobConfig):
     include_forwards: Annotated[
         bool, Field(title="Forwards", description="What others forward stays in their turns; yours are never learned")
     ] = True
+    media_markers: Annotated[
+        bool,
+        Field(
+            title="Media markers",
+            description="What others send without a text stands as [photo], [voice message], …; off: it is left out",
+        ),
+    ] = False
     system_prompt: Annotated[
         str, Field(title="System prompt", description="Opens each dialog of a chat; {contact} and {date} are filled in")
     ] = ""
@@ -144,7 +151,8 @@ class PrepareConfig(JobConfig):
         ),
     ] = 0
     strict: Annotated[
-        bool, Field(title="Strict", description="Fail at the first record that cannot be read instead of counting it")
+        bool,
+        Field(title="Strict", description="Fail at the first record or message that cannot be read, not count it"),
     ] = False
     transcribe_voice: Annotated[
         bool, Field(title="Voice notes", description="Of Telegram: written down by Whisper, each once")

@@ -17,7 +17,7 @@ from finetune.formats.dialog import Dialog, Turn
 from finetune.formats.telegram_message import Chat, FullMessage, Service, Unsupported
 from finetune.plain_text import first_sentences, harmless
 
-KEY = f"0/{START}"  # of the conversation that begins there in the first chat
+KEY = f"200/{START}"  # of the conversation that begins there in the first chat
 Dialogs = list[tuple[str, list[tuple[str, str]]]]
 
 
@@ -30,7 +30,7 @@ def build(*chats: tuple[str, list[FullMessage]], owner: str = OWNER, **config: A
     rows: list[Dialog] = []
     builder = DialogBuilder(PrepareConfig(**config), {owner}, rows.extend)
     for position, (kind, messages) in enumerate(chats):
-        chat = Chat("Chat", kind, 200, position)
+        chat = Chat("Chat", kind, 200 + position, position)
         builder.add(chat, [])
         if builder.uses(chat):
             for item in messages:
@@ -61,7 +61,7 @@ def test_messages_of_one_author_join() -> None:
 @pytest.mark.parametrize(("pause", "sessions"), [(179 * 60, 1), (180 * 60, 2), (26 * 3600, 2), (20 * 86400 + 5, 2)])
 def test_a_pause_ends_the_session(pause: int, sessions: int) -> None:
     found, builder = personal(*turns(2), message(PEER, "again", at=1 + pause), message(OWNER, "yes", at=2 + pause))
-    assert [key for key, _ in found] == [KEY, f"0/{START + 1 + pause}"][:sessions]
+    assert [key for key, _ in found] == [KEY, f"200/{START + 1 + pause}"][:sessions]
     assert builder.conversations == sessions
 
 
@@ -103,6 +103,28 @@ def test_media_without_text_is_counted_by_reason() -> None:
     assert builder.dropped == {"voice_message": 1, "photo": 1, "service": 1, "unsupported": 1, "sticker": 1}
 
 
+def test_media_of_others_stand_as_markers_if_wanted() -> None:
+    def some(author: str) -> list[FullMessage]:
+        kinds = ["voice_message", "sticker", "video_file", "of a new kind"]
+        media = [message(author, "", media_type=kind, file="(File not included…)") for kind in kinds]
+        photo, poll = message(author, "", photo="p.jpg"), message(author, "", poll={"question": "?"})
+        return [photo, poll, *media, message(author, "caption", photo="p.jpg"), message(author, "")]
+
+    talk = [*some(PEER), Service(), *some(OWNER)]
+    found, builder = personal(*talk, media_markers=True)
+    shown = "[photo]\n[poll]\n[voice message]\n[sticker]\n[video]\ncaption"
+    assert found == [(KEY, [("user", shown), ("assistant", "caption")])]
+    assert builder.dropped == {
+        "photo": 1, "poll": 1, "voice_message": 1, "sticker": 1, "video_file": 1, "of a new kind": 2, "empty": 2,
+        "service": 1,
+    }  # fmt: skip
+    assert personal(*talk)[0] == [(KEY, [("user", "caption"), ("assistant", "caption")])]
+    (_, turns_), *_ = build(("private_group", talk), include_groups=True, media_markers=True)[0]
+    assert turns_[0][1].startswith("Peer: [photo]\nPeer: [poll]")
+    found, _ = personal(message(PEER, "", photo="p", forwarded_from="X"), *turns(2), media_markers=True)
+    assert found[0][1][0] == ("user", "[photo]\n0")
+
+
 @pytest.mark.parametrize(
     "kind",
     ["saved_messages", "bot_chat", "private_channel", "public_channel", "verification_codes", "replies", "unknown"],
@@ -110,7 +132,7 @@ def test_media_without_text_is_counted_by_reason() -> None:
 @pytest.mark.parametrize("groups", [False, True])
 def test_other_chats_are_left_out(kind: str, groups: bool) -> None:
     found, builder = build((kind, turns(2)), ("personal_chat", turns(2)), include_groups=groups)
-    assert [key for key, _ in found] == [f"1/{START}"]
+    assert [key for key, _ in found] == [f"201/{START}"]
     assert (builder.chats_used, builder.chats_skipped) == (1, {kind: 1})
 
 
@@ -223,7 +245,7 @@ def test_order_and_time_oddities_do_not_break() -> None:
     found, _ = personal(
         message(PEER, "q", at=100), message(OWNER, "a", at=50), message(PEER, "r", date_unixtime="0", date="nonsense")
     )
-    assert found == [(f"0/{START + 100}", [("user", "q"), ("assistant", "a")])]
+    assert found == [(f"200/{START + 100}", [("user", "q"), ("assistant", "a")])]
 
 
 def test_ready_made_dialogs() -> None:

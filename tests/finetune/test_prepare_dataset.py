@@ -64,14 +64,15 @@ def test_dataset_report_and_events(tmp_path: Path, single: bool) -> None:
     assert code == 0
     turns = [("user", "question"), ("assistant", "answer")] * 3
     expected = [{"role": role, "content": f"{text} {number // 2}"} for number, (role, text) in enumerate(turns)]
-    assert rows(output) == [{"messages": expected, "conversation": f"0/{START}"}]
+    assert rows(output) == [{"messages": expected, "conversation": f"200/{START}"}]
 
     report = json.loads((tmp_path / "chat_dataset.report.json").read_text())
     assert report["source"] == "result.json" and report["format"] == "telegram"
     assert report["bytes"] == source.stat().st_size
     found_by = "personal_chat" if single else "personal_information"
     assert report["owner"] == {"name": "Owner", "id": OWNER, "found_by": found_by}
-    assert report["chats"] == {"used": 1, "skipped": {} if single else {"private_group": 1}}
+    left_out = ({}, {}) if single else ({"private_group": 1}, {"include_groups": 1})
+    assert report["chats"] == {"used": 1, "skipped": left_out[0], "by_option": left_out[1]}
     assert (report["messages_read"], report["messages_used"], report["dialogs"], report["turns"]) == (8, 6, 1, 6)
     assert report["characters"] == {"user": 30, "assistant": 24}
     assert report["dropped"] == {"sticker": 1, "unanswered": 1}
@@ -140,7 +141,7 @@ def test_only_groups_says_how_to_go_on(tmp_path: Path) -> None:
         (b'{"a":' * 200_000, "r.json is of an unknown kind"),
         (
             b'{"name": "x", "type": "personal_chat", "id": NaN, "messages": [' + b"[" * 100_000,
-            "r.json is not JSON at about byte",
+            "r.json contains no messages that can be read",
         ),
     ],
     ids=range(12),

@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from telegram_exports import account, chat, write
+from telegram_exports import dialog as talk
+from test_chat_exports import discord
 from test_prepare_dataset import refused, run
 
 from engines.config.prepare import PrepareConfig
@@ -221,7 +224,7 @@ def test_a_file_that_is_mostly_unreadable_does_not_poison_the_others(tmp_path: P
     cause = "3 of its 4 records cannot be read; line 1: instruction is a number, expected a text"
     assert report["files"] == {"read": 1, "skipped": {"log.jsonl": cause}}
     assert f"log.jsonl was left out: {cause}" in report["problems"]
-    assert (report["records"], report["lost"]) == (3, 1)
+    assert (report["records"], report["lost"]) == (3 + 4, 1 + 4)
     assert "line 2: instruction is a number" in refused(tmp_path, source, {"strict": True})["cause"]
     (folder / "log.jsonl").replace(folder / "good.jsonl")
     write_rows(folder / "more.jsonl", bad)
@@ -267,6 +270,51 @@ def test_strict_fails_where_the_default_counts(tmp_path: Path) -> None:
     assert report["records"] == 3 and report["lost"] == 1
     assert report["problems"] == ["line 2: instruction is a number, expected a text"]
     assert "line 2: instruction is a number" in refused(tmp_path, source, {"strict": True})["cause"]
+
+
+def test_strict_fails_at_a_message_that_is_lost_or_cut_off(tmp_path: Path) -> None:
+    source = write(tmp_path / "result.json", chat(*talk(3)))
+    whole = source.read_bytes()
+    cases = {
+        "a message of result.json cannot be read": whole.replace(b'"answer 1"', b'7, "x": 1 "'),
+        "result.json ends in the middle": whole[: whole.rindex(b',\n  {\n   "id"')],
+    }
+    for cause, damaged in cases.items():
+        source.write_bytes(damaged)
+        assert refused(tmp_path, source, {"strict": True})["cause"] == cause
+        rows, report = prepared(tmp_path, source)
+        assert rows and report["problems"]
+        for path in (tmp_path / "out.jsonl", tmp_path / "out.report.json"):
+            path.unlink()
+    source.write_bytes(whole.replace(b'"answer 1"', rb'"answer \x0B1"'))
+    rows, report = prepared(tmp_path, source, strict=True)  # what could be mended is not lost
+    assert len(rows[0]["messages"]) == 6 and (report["repaired"], report["lost"]) == (1, 0)
+    sorted_keys = tmp_path / "sorted.json"
+    sorted_keys.write_text(json.dumps(json.loads(whole), sort_keys=True)[:-20])
+    assert "ends in the middle" in refused(tmp_path, sorted_keys, {"strict": True})["cause"]
+    source.write_text(json.dumps(discord())[:-400])
+    assert "ends in the middle" in prepared(tmp_path, source, owner_name="Owner")[1]["problems"][0]
+    for path in (tmp_path / "out.jsonl", tmp_path / "out.report.json"):
+        path.unlink()
+    assert "ends in the middle" in refused(tmp_path, source, {"strict": True, "owner_name": "Owner"})["cause"]
+
+
+def test_a_time_that_cannot_be_does_not_end_the_conversion(tmp_path: Path) -> None:
+    items = talk(3)
+    items[2]["date_unixtime"], items[4]["date_unixtime"] = "99999999999999999", "253402300800"
+    rows, report = prepared(tmp_path, write(tmp_path / "result.json", chat(*items)), system_prompt="On {date}.")
+    assert [len(row["messages"]) for row in rows] == [7] and report["months"] == {"2023-11": 1}
+
+
+def test_chats_that_are_left_out_are_told_with_the_option_that_lets_them_in(tmp_path: Path) -> None:
+    kinds = ["personal_chat", "private_group", "public_supergroup", "bot_chat", "private_group"]
+    chats = [chat(*talk(), kind=kind, id=200 + number) for number, kind in enumerate(kinds)]
+    source = write(tmp_path / "result.json", account(*chats))
+    left_out = {"private_group": 2, "public_supergroup": 1, "bot_chat": 1}
+    _, report = prepared(tmp_path, source)
+    assert report["chats"] == {"used": 1, "skipped": left_out, "by_option": {"include_groups": 3}}
+    _, report = prepared(tmp_path, source, include_groups=True)
+    assert report["chats"] == {"used": 4, "skipped": {"bot_chat": 1}, "by_option": {}}
 
 
 def test_rows_with_nothing_to_learn_are_counted(tmp_path: Path) -> None:

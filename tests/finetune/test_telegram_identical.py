@@ -35,7 +35,7 @@ def plain_rows(export: dict[str, Any]) -> bytes:
     """Default parameters, written without a thought of memory or speed."""
     chats = [export] if "messages" in export else export["chats"]["list"] + export["left_chats"]["list"]
     lines = []
-    for position, one in enumerate(chats):
+    for one in chats:
         if one["type"] != "personal_chat":
             continue
         for began, turns in plain_sessions(one["messages"]):
@@ -43,7 +43,7 @@ def plain_rows(export: dict[str, Any]) -> bytes:
                 turns.pop()
             for start in range(0, len(turns), TURNS):
                 rows = [{"role": role, "content": "\n".join(parts)} for role, parts in turns[start : start + TURNS]]
-                row = {"messages": rows, "conversation": f"{position}/{began}"}
+                row = {"messages": rows, "conversation": f"{one['id']}/{began}"}
                 lines.append(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n")
     return "".join(lines).encode()
 

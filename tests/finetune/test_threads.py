@@ -42,7 +42,7 @@ LATE = [
 def test_a_late_reply_answers_its_question() -> None:
     found, builder = build(("personal_chat", LATE), thread_replies=True)
     assert texts(found) == [["January?", "no, not January", "a pity", "indeed"], ["February?", "yes, February"]]
-    assert {key for key, _ in found} == {f"0/{START}", f"0/{START + 31 * DAY}"}
+    assert {key for key, _ in found} == {f"200/{START}", f"200/{START + 31 * DAY}"}
     assert builder.dropped == {} and builder.messages_used == 6
     plain, builder = build(("personal_chat", LATE))  # off by default: the reply's question is long gone
     assert texts(plain) == [["February?", "yes, February"], ["a pity", "indeed"]]
@@ -103,10 +103,10 @@ def test_memory_is_bounded_and_a_written_conversation_goes_on_under_its_name(mon
     late = [said(PEER, "and?", 20 * DAY, 90, reply=2), said(OWNER, "and so on", 20 * DAY, 91)]
     found, builder = build(("personal_chat", [*talk, *late]), thread_replies=True)
     assert len(found) == 11 and builder.dropped == {}
-    assert sorted(key for key, _ in found)[:2] == [f"0/{START}"] * 2  # the late one has the name of the first
+    assert sorted(key for key, _ in found)[:2] == [f"200/{START}"] * 2  # the late one has the name of the first
     monkeypatch.setattr(threads, "MAX_REMEMBERED", 4)
     found, _ = build(("personal_chat", [*talk, *late]), thread_replies=True)
-    assert sorted(key for key, _ in found)[-1] == f"0/{START + 20 * DAY}"  # forgotten: begins by itself
+    assert sorted(key for key, _ in found)[-1] == f"200/{START + 20 * DAY}"  # forgotten: begins by itself
     monkeypatch.setattr(threads, "MAX_WAITING", 1)
     assert len(build(("personal_chat", [*talk, *late]), thread_replies=True)[0]) == 11
 
