@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ def size(count: float | None) -> str:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return UNKNOWN
+
+
+def chats(figures: dict[str, Any], option: Callable[[str], str]) -> str:
+    """Chats that were used and left out; option: what the face calls the parameter that lets some of them in."""
+    skipped = [f"{number} {str(kind).replace('_', ' ')}" for kind, number in (figures.get("skipped") or {}).items()]
+    let_in = [f"{number} with {option(name)}" for name, number in (figures.get("by_option") or {}).items()]
+    how = f" ({', '.join(let_in)})" if let_in else ""
+    return f"{figures.get('used', 0)} used" + (f", left out {', '.join(skipped)}{how}" if skipped else "")
 
 
 def bar(value: int, most: int, width: int = 30) -> str:

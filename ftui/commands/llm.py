@@ -83,6 +83,9 @@ def report_dataset(report: dict[str, Any]) -> None:
     say(f"format:   {report.get('format')}")
     if report.get("dialogs") != 0:  # texts are rows alone
         say(f"dialogs:  {format.count(report.get('dialogs'))} with {format.count(report.get('turns'))} turns")
+    chats = report.get("chats") or {}
+    if chats.get("skipped"):
+        say(f"chats:    {format.chats(chats, lambda name: '--' + name.replace('_', '-'))}")
     months = report.get("months") or {}
     if len(months) > 1:
         busiest = max(months, key=lambda month: months[month])

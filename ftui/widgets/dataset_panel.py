@@ -13,12 +13,13 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
+from engines.config.prepare import PrepareConfig
 from engines.data.datasets import Dataset
 from engines.running.runs import Run, RunStatus
 from ftui import problem_lines
 from ftui.clean import clean, clean_line
 from ftui.follower import Follower
-from ftui.format import UNKNOWN, count, date, size
+from ftui.format import UNKNOWN, chats, count, date, size
 from ftui.screens import confirm
 from ftui.screens.dialog import TextDialog
 from ftui.widgets import run_figures
@@ -249,6 +250,9 @@ def statistics(dataset: Dataset) -> Content:
     lines += [
         _line("from", f"{_number(report, 'conversations')} conversations, {_number(report, 'messages_read')} messages"),
     ]
+    figures = report.get("chats") or {}
+    if figures.get("skipped"):
+        lines.append(_line("chats", chats(figures, lambda name: str(PrepareConfig.model_fields[name].title))))
     if owner.get("name"):
         lines.append(_line("owner", str(owner["name"])))
     lines.append(_line("left out", _dropped(report.get("dropped"))))

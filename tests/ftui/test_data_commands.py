@@ -50,6 +50,24 @@ def test_inspect_shows_what_would_be_made_and_writes_nothing(tmp_path: Path) -> 
     assert "telegram" in shown.stdout and "█" in shown.stdout and "assistant:" in shown.stdout
 
 
+def test_chats_that_are_left_out_are_told(tmp_path: Path) -> None:
+    def some(number: int, kind: str) -> dict[str, Any]:
+        said = [(f"user{number}", "q"), ("user100", "a")]
+        items = [
+            {"id": at, "type": "message", "date_unixtime": f"{1_700_000_000 + at}", "from_id": who, "text": text}
+            for at, (who, text) in enumerate(said, 1)
+        ]
+        return {"name": "Peer", "type": kind, "id": number, "messages": items}
+
+    chats = [some(200, "personal_chat"), some(201, "private_group"), some(202, "bot_chat")]
+    source = tmp_path / "result.json"
+    source.write_text(json.dumps({"personal_information": {"user_id": 100}, "chats": {"list": chats}}))
+    shown = ftui(tmp_path / "home", "llm", "prepare", source, "--name", "chats")
+    line = "chats:    1 used, left out 1 private group, 1 bot chat (1 with --include-groups)"
+    assert line in shown.stdout
+    assert line in ftui(tmp_path / "home", "data", "show", "chats").stdout
+
+
 def test_inspect_reads_the_beginning_of_a_large_file(tmp_path: Path) -> None:
     source = tmp_path / "large.jsonl"
     row = json.dumps({"instruction": "q" * 200, "output": "a" * 800}) + "\n"
@@ -131,6 +149,13 @@ def test_show_lists_what_could_not_be_read(tmp_path: Path) -> None:
     told(home, "llm", "prepare", source, "--name", "rows")
     shown = ftui(home, "data", "show", "rows").stdout
     assert "problem:  line 5: instruction is a number" in shown and "problem:  line 4: not JSON" in shown
+
+
+def test_inspect_says_what_is_wrong_also_if_it_should_be_strict(tmp_path: Path) -> None:
+    source = tmp_path / "result.json"
+    source.write_text(SAMPLE.read_text(encoding="utf-8")[:-500], encoding="utf-8")
+    found = told(tmp_path / "home", "data", "inspect", source, "--strict")
+    assert found["dialogs"] > 100 and "ends in the middle" in found["problems"][-1]
 
 
 def test_inspect_unpacks_and_decodes_only_a_sample(tmp_path: Path) -> None:

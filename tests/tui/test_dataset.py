@@ -147,6 +147,13 @@ async def test_a_file_that_is_not_there_is_said_in_the_dialog(engine: LLMEngine,
         await ui.until(lambda: not isinstance(ui.app.screen, OpenFileScreen))
 
 
+async def test_chats_that_are_left_out_are_told(engine: LLMEngine) -> None:
+    chats = {"used": 2, "skipped": {"private_group": 3, "bot_chat": 1}, "by_option": {"include_groups": 3}}
+    add_dataset(engine, report={"dialogs": 40, "turns": 80, "chats": chats})
+    async with opened(engine, (100, 30)) as ui:
+        await ui.until(lambda: ui.shows("chats", "2 used, left out 3 private group, 1 bot chat (3 with Group chats)"))
+
+
 async def test_dialogs_are_paged_and_the_list_comes_back_with_escape(engine: LLMEngine) -> None:
     add_dataset(engine, dialogs=12)
     async with opened(engine) as ui:
