@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+from finetune.formats.dialog import Turn
+
 Writer = str | int | None
 
 
@@ -65,3 +69,11 @@ class Conversation:
                 target.turns.append([text for text, _ in kept])
         self.is_answer = len(self.turns) % 2 == 0
         return taken
+
+
+def opening(prompt: str, contact: str, began: int) -> list[Turn]:
+    """The system turn, if one was asked for, with {contact} and {date} filled in. began: Unix seconds; 0: not known."""
+    if not prompt:
+        return []
+    date = datetime.fromtimestamp(began, UTC).date().isoformat() if began else ""
+    return [Turn("system", prompt.replace("{contact}", contact).replace("{date}", date))]

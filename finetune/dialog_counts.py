@@ -18,6 +18,7 @@ class DialogCounts:
         self.messages_read = self.messages_used = self.shortened = 0
         self.dialogs = self.turns = self.conversations = 0
         self.texts = 0  # rows of text to be continued
+        self.joined = 0  # messages of ready-made dialogs that became one with the turn before
         self.characters: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.days: Counter[int] = Counter()  # dialogs by the day on which their session began, since 1970
@@ -51,6 +52,7 @@ class DialogCounts:
             "turns": self.turns,
             "characters": dict(self.characters),
             "shortened": self.shortened,
+            "joined": self.joined,
             "dropped": dict(self.dropped.most_common()),
             "months": self.months(),
             "sources": {name: self.sources[key] for key, name in names.items()},

@@ -13,8 +13,7 @@ is counted by reason, in messages: those read are those used plus those dropped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
 from itertools import chain, cycle
 from typing import cast
 
@@ -22,12 +21,11 @@ from msgspec import UNSET
 
 from engines.config.prepare import PrepareConfig
 from finetune.chat_names import name_of_conversations, speaker_name
-from finetune.conversation import Conversation
+from finetune.conversation import Conversation, opening
 from finetune.dialog_counts import DAY, GROUP_CHATS, DialogCounts
 from finetune.formats.dialog import Dialog, Turn
 from finetune.formats.telegram_message import MARKERS, Batch, BriefMessage, Chat, Message
 from finetune.plain_text import first_sentences, harmless
-from finetune.ready_dialogs import characters_as_they_are, is_pair_as_it_is, whole_turns
 from finetune.threads import Threads
 
 PERSONAL_CHATS = frozenset({"personal_chat"})
@@ -136,80 +134,6 @@ class DialogBuilder(DialogCounts):
             self._trim_turn(now)
         self._hand_over()
 
-    def add_dialogs(self, batch: Sequence[Dialog], is_harmless: bool = False) -> None:
-        """Take ready-made dialogs. Their limits are their author's: nothing is shortened or cut.
-
-        is_harmless: it is known already that no text has control characters.
-        """
-        rows: list[Dialog] = []
-        pairs = count = messages = prompts = prompted = asked = said = 0
-        least = self.min_turns
-        for dialog in batch:
-            turns = dialog.turns
-            if len(turns) == 2 and least <= 2 and is_pair_as_it_is(turns[0], turns[1], is_harmless):  # most
-                pairs += 1
-                asked += len(turns[0].content)
-                said += len(turns[1].content)
-                rows.append(dialog)
-                continue
-            characters = characters_as_they_are(turns, is_harmless) if turns else None
-            if characters is None or len(turns) - len(turns) % 2 < least:
-                self._add_other_dialog(dialog, rows, is_harmless)
-                continue
-            count += 1
-            messages += len(turns)
-            if characters[0]:
-                prompts += 1
-                prompted += characters[0]
-            asked += characters[1]
-            said += characters[2]
-            rows.append(dialog)
-        count, messages = count + pairs, messages + 2 * pairs
-        if count:
-            self.messages_read += messages
-            self.messages_used += messages
-            self.turns += messages - prompts
-            self.dialogs += count
-            self.conversations += count
-            self.sources[self.source] += count
-            self.characters.update(user=asked, assistant=said)
-        if prompts:
-            self.characters["system"] += prompted
-        self.write(rows)
-
-    def _add_other_dialog(self, dialog: Dialog, rows: list[Dialog], is_harmless: bool) -> None:
-        """One that is text, or has to be mended, or is left out."""
-        if not dialog.turns:
-            self.messages_read += 1
-            text = (dialog.text if is_harmless else harmless(dialog.text)).strip()
-            if not text:  # or an answer that should not be given
-                self.dropped["nothing_to_learn"] += 1
-                return
-            self.messages_used += 1
-            self.texts += 1
-            self.conversations += 1
-            self.characters["text"] += len(text)
-            rows.append(Dialog(conversation=dialog.conversation, text=text))
-            return
-        self.messages_read += len(dialog.turns)
-        turns, dropped = whole_turns(dialog, self.joins)
-        self.dropped.update(dropped)
-        used = len(dialog.turns) - dropped.total()
-        said = len(turns) - bool(turns and turns[0].role == "system")
-        if said < self.min_turns:
-            if used:
-                self.dropped["short_dialog"] += used
-            return
-        for turn in turns:
-            self.characters[turn.role] += len(turn.content)
-        self.dialogs += 1
-        self.sources[self.source] += 1
-        self.turns += said
-        self.messages_used += used
-        self.conversations += 1
-        dialog.turns = turns
-        rows.append(dialog)
-
     def end_session(self) -> None:
         """Hand over what is complete; the next message begins a new session."""
         if self._threads is not None:
@@ -228,12 +152,7 @@ class DialogBuilder(DialogCounts):
         self.source_names[key] = name
 
     def _head(self, began: int) -> list[Turn]:
-        """The system turn, if one was asked for."""
-        if not self.system_prompt:
-            return []
-        contact = speaker_name(self._chat.name if self._chat else None)
-        date = datetime.fromtimestamp(began, UTC).date().isoformat() if began else ""
-        return [Turn("system", self.system_prompt.replace("{contact}", contact).replace("{date}", date))]
+        return opening(self.system_prompt, speaker_name(self._chat.name if self._chat else None), began)
 
     def _open_chat(self, chat: Chat) -> None:
         self.end_session()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import zipfile
@@ -55,6 +56,10 @@ def opened(source: str, output: Path, hub_split: str, looked_at: int | None = No
             statefiles.make_private_dir(scratch)
             fetched = fetch(source, hub_split, scratch)
             yield [Input(source, fetched, fetched.stat().st_size)]
+        elif path.exists() and not path.is_file():
+            raise UserError(
+                "bad_input", f"{path.name} is a pipe or a device", "Write what comes out of it into a file first."
+            )
         elif is_zip(path):
             statefiles.make_private_dir(scratch)
             yield unpack(path, scratch, looked_at)
@@ -81,7 +86,7 @@ def is_zip(path: Path) -> bool:
 
 
 def unpack(archive: Path, scratch: Path, looked_at: int | None = None) -> list[Input]:
-    """The members of a zip archive as files whose names are numbers: a member's own name leads nowhere.
+    """The members of a zip archive as files, each in a numbered folder: what a member is called leads nowhere.
 
     Of a member that is larger than `looked_at` the beginning and some more is unpacked; of Parquet all, which has its
     index at the end.
@@ -99,7 +104,7 @@ def unpack(archive: Path, scratch: Path, looked_at: int | None = None) -> list[I
             for number, member in enumerate(members):
                 if member.flag_bits & 1:
                     raise _refusal(archive, "is locked by a password")
-                path = scratch / f"{number}"
+                path = statefiles.make_private_dir(scratch / f"{number}") / harmless_name(member.filename)
                 limit = min(room, max(member.compress_size, 1024) * LARGEST_RATIO)
                 with opened_archive.open(member) as packed, statefiles.open_private(path) as file:
                     room -= _copy(packed, file, limit, archive, looked_at)
@@ -107,6 +112,11 @@ def unpack(archive: Path, scratch: Path, looked_at: int | None = None) -> list[I
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
         raise _refusal(archive, f"cannot be unpacked: {error}") from None
     return files
+
+
+def harmless_name(member: str) -> str:
+    """What a member of an archive is called, as the name of a file in one folder."""
+    return re.sub(r"[^\w.+() -]+", "_", member.rpartition("/")[2])[-100:].lstrip(".") or "file"
 
 
 def _copy(packed: IO[bytes], file: IO[bytes], limit: int, archive: Path, looked_at: int | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -15,18 +15,19 @@ from engines.contract.errors import UserError
 from engines.contract.events import emit
 from finetune.dialog_counts import GROUP_CHATS
 from finetune.dialogs import DialogBuilder
-from finetune.formats import CHATS, ROW_FORMATS, Detected, detect
+from finetune.formats import ROW_FORMATS, Detected, detect
 from finetune.formats.chat_export import ChatExport
 from finetune.formats.column_map import column_format, template_format
-from finetune.formats.discord import Discord
+from finetune.formats.format import RowFormat
 from finetune.formats.owner import Owner, find_owner
-from finetune.formats.records import RecordBatch, RowFormat, Rows
+from finetune.formats.records import RecordBatch, Rows
+from finetune.formats.refusal import NAME_COLUMNS
 from finetune.formats.telegram import Export
 from finetune.formats.whatsapp import WhatsApp, name_of
+from finetune.ready_dialogs import ReadyDialogs
 from finetune.refine import Refiner
 from finetune.row_file import Progress, RowFile
 
-EXPORTS: dict[str, Callable[[Path], ChatExport]] = {"telegram": Export, "whatsapp": WhatsApp, "discord": Discord}
 MAX_KEPT_PROBLEMS = 20
 BATCHES_BETWEEN_LOOKS = 10  # at the clock and at a wish to stop
 JUDGED_RECORDS = 1000  # by which a file of a folder is judged
@@ -58,6 +59,7 @@ class Reading:
         self.refiner = refiner
         self.rows = rows
         self.builder = DialogBuilder(config, (), refiner)
+        self.ready = ReadyDialogs(config, self.builder, refiner)
         self.formats: Counter[str] = Counter()  # files of each format
         self.owner: Owner | None = None
         self.repaired = self.lost = 0
@@ -66,6 +68,8 @@ class Reading:
         self.skipped: dict[str, str] = {}  # files that could not be read, and why
         self.members: dict[str, Path] = {}  # of an archive: the files that its names stand for
         self._keys: set[str] = set()  # what the names of conversations begin with, by file
+        self._telling: tuple[str, UserError] | None = None  # the first skipped file of a known format, and why
+        self._named = ""  # opens what is said of the file, if there are several
         self._done = 0  # bytes of the files before
         self._own_format = own_format(config)
 
@@ -81,10 +85,11 @@ class Reading:
         Raises UserError; for one of many files only if it should be strict: else the file is noted as skipped.
         """
         self.builder.file = self._own_key(name) if one_of_many else ""
+        self._named = f"{name}: " if one_of_many else ""
         try:
-            found = found or detect(file, any_record=self._own_format is not None)
-            if found.name in CHATS:
-                self._read_chats(EXPORTS[found.name](file), found.name, name, is_beginning=most_bytes is not None)
+            found = found or detect(file, any_record=self._own_format is not None, name=name)
+            if found.chat is not None:
+                self._read_chats(found.chat.open(file), found.name, name, is_beginning=most_bytes is not None)
             else:
                 self._read_rows(file, name, found, one_of_many, most_bytes)
         except UserError as error:
@@ -92,11 +97,13 @@ class Reading:
                 raise
             self.builder.end_session()
             self.skipped[name] = error.cause
+            if found is not None:
+                self._telling = self._telling or (name, error)
         except Unreadable as error:
             self.skipped[name] = str(error)
             self.records += error.records
             self.lost += error.records
-            self._problem(f"{name} was left out: {error}")
+            self._note(f"{name} was left out: {error}")
         self._done += file.stat().st_size
         self.progress(self._done)
 
@@ -190,38 +197,58 @@ class Reading:
     def _read_rows(self, file: Path, name: str, found: Detected, one_of_many: bool, most_bytes: int | None) -> None:
         emit("phase", name="read", text=f"Reading {found.name.replace('_', ' ')}")
         self.builder.begin_source(self.builder.file, name)
+        self.ready.source = self.builder.file
         formats = (self._own_format,) if self._own_format else ROW_FORMATS
         rows = Rows(file, formats, found.layout, most_bytes)
-        builder, strict, key = self.builder, self.config.strict, self.builder.file
+        strict, key = self.config.strict, self.builder.file
         for number, batch in enumerate(trusted(rows) if one_of_many and not strict else rows.batches()):
             if strict and rows.bad:
                 break
             if key:
                 for dialog in batch.dialogs:
                     dialog.conversation = key + dialog.conversation
-            builder.add_dialogs(*batch)
+            self.ready.add(batch)
             if number % BATCHES_BETWEEN_LOOKS == 0:
                 self.progress(self._done + rows.bytes_read)
-        if rows.bad and (self.config.strict or not rows.good):
+        if rows.bad and (strict or not rows.good):
             what = "a record" if rows.good else f"none of the {rows.bad:,} rows"
             raise UserError(
                 "bad_input",
-                f"{what} of {file.name} can{'not' if rows.good else ''} be read; {rows.problems[0]}",
-                "Correct the rows as described and try again.",
+                f"{what} of {name} can{'not' if rows.good else ''} be read; {rows.problems[0]}",
+                self._mend_of(rows),
             )
         self.formats.update(dict.fromkeys(rows.shapes, 1))
         self.records += rows.good + rows.bad
         self.repaired += rows.repaired
         self.lost += rows.bad
-        for problem in rows.problems:
-            self._problem(problem)
-        if rows.bad > len(rows.problems):
-            emit("warning", text=f"and {rows.bad - len(rows.problems):,} more rows that cannot be read")
+        self._tell(rows.problems, rows.described, "rows that cannot be read")
+        flaws = [f"{rows.layout.unit} {place}: {flaw}" for place, flaw in self.ready.flaws]
+        self._tell(flaws, self.ready.flawed, "rows that are not as they should be")
+        self.ready.forget_flaws()
         if len(rows.shapes) > 1:
             shapes = ", ".join(f"{name} {number:,}" for name, number in rows.shapes.most_common())
             self._problem(f"the file mixes formats: {shapes}")
 
+    def _mend_of(self, rows: Rows) -> str:
+        """What can be done about rows that cannot be read."""
+        if self._own_format is not None:
+            return "Name columns that the rows have."
+        if rows.layout.kind in ("csv", "parquet"):
+            return NAME_COLUMNS
+        return "Correct the rows as described and try again."
+
+    def _tell(self, first: list[str], count: int, what: str) -> None:
+        """The first of `count` problems, and how many more there are."""
+        for problem in first:
+            self._problem(problem)
+        if count > len(first):
+            emit("warning", text=f"{self._named}and {count - len(first):,} more {what}")
+
     def _problem(self, text: str) -> None:
+        """One of the file that is being read."""
+        self._note(self._named + text)
+
+    def _note(self, text: str) -> None:
         emit("warning", text=text)
         if len(self.problems) < MAX_KEPT_PROBLEMS:
             self.problems.append(text)
@@ -233,10 +260,11 @@ class Reading:
             return
         if self.skipped and not self.formats:
             first, cause = next(iter(self.skipped.items()))
+            next_step = "Choose other files."
+            if self._telling is not None:
+                first, (cause, next_step) = self._telling[0], (self._telling[1].cause, self._telling[1].next_step)
             raise UserError(
-                "bad_input",
-                f"none of the {len(self.skipped):,} files can be read; {first}: {cause}",
-                "Choose other files.",
+                "bad_input", f"none of the {len(self.skipped):,} files can be read; {first}: {cause}", next_step
             )
         if builder.messages_read == 0 and not builder.chats_skipped:
             raise UserError("bad_input", f"{name} contains no messages", "Export a chat that has messages.")

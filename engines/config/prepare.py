@@ -22,7 +22,7 @@ class PrepareConfig(JobConfig):
             ge=1,
             le=60 * 24 * 30,
             json_schema_extra=unit("min"),
-            description="A pause this long ends a conversation",
+            description="Of chats: a pause this long ends a conversation",
         ),
     ] = 180
     join_messages: Annotated[
@@ -46,7 +46,10 @@ class PrepareConfig(JobConfig):
     max_dialog_length: Annotated[
         int,
         Field(
-            title="Longest dialog", ge=2, json_schema_extra=unit("turns"), description="Longer ones are cut at a turn"
+            title="Longest dialog",
+            ge=2,
+            json_schema_extra=unit("turns"),
+            description="Of chats, Claude and ChatGPT: longer ones are cut before a question; rows stay whole",
         ),
     ] = 20
     max_message_length: Annotated[
@@ -55,7 +58,7 @@ class PrepareConfig(JobConfig):
             title="Longest message",
             ge=1,
             json_schema_extra=unit("characters"),
-            description="Longer ones end at the last whole sentence that fits, and are counted",
+            description="Of chats: longer ones end at the last whole sentence that fits, and are counted",
         ),
     ] = 2000
     include_groups: Annotated[
@@ -72,7 +75,11 @@ class PrepareConfig(JobConfig):
         ),
     ] = False
     system_prompt: Annotated[
-        str, Field(title="System prompt", description="Opens each dialog of a chat; {contact} and {date} are filled in")
+        str,
+        Field(
+            title="System prompt",
+            description="Opens each dialog of chats, Claude and ChatGPT; {contact} and {date} are filled in",
+        ),
     ] = ""
     mode: Annotated[
         Literal["dialog", "conversational", "instruct"],

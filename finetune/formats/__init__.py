@@ -1,7 +1,8 @@
 """The formats that can be read, and which of them a file has. Its content tells, never its name.
 
-`ROW_FORMATS` are shapes of JSON records and of lines of a table; the first that matches reads
-a record. Chats are exports of messengers, whose messages are yet to be formed into dialogs.
+Each file of this folder says what its format is. `FORMATS` has them in the order in which
+they are tried: exports of messengers, then shapes of records, of which the first that matches
+reads a record.
 """
 
 from __future__ import annotations
@@ -10,67 +11,57 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.contract.errors import UserError
 from finetune.formats import (
     alpaca,
     chatgpt,
     claude,
+    discord,
     input_output_text,
     messages,
     preference,
     prompt_completion,
     sharegpt,
+    telegram,
     text,
     text_label,
     vertex,
+    whatsapp,
 )
 from finetune.formats.dialog import BadRow
+from finetune.formats.format import ChatFormat, RowFormat
 from finetune.formats.json_stream import DamagedJson, JsonStream
-from finetune.formats.records import BOM, Layout, RowFormat, find_layout, parse_line, read_head
+from finetune.formats.layout import BOM, Layout, find_layout, outline, parse_line, read_head
+from finetune.formats.refusal import refuse_text, refuse_unless_text, refused, unknown_keys
 from finetune.formats.table import PARQUET_MARK, find_delimiter
-from finetune.formats.whatsapp import is_whatsapp
 
-MAX_LISTED_KEYS = 10
-TELEGRAM_ACCOUNT_KEYS = {"chats", "left_chats", "personal_information"}
-TELEGRAM_CHAT_KEYS = {"id", "name", "type"}
-CHATS = ("telegram", "whatsapp", "discord")
-LARGE_RECORDS = {
-    "mapping": "chatgpt", "chat_messages": "claude", "messages": "messages", "conversations": "sharegpt",
-    "contents": "vertex",
-}  # fmt: skip
-
-ROW_FORMATS = (
-    RowFormat("claude", claude.matches, claude.read),
-    RowFormat("claude", claude.matches_turn, claude.read_turn, joined=True),
-    RowFormat("chatgpt", chatgpt.matches, chatgpt.read),
-    RowFormat("vertex", vertex.matches, vertex.read, decode_lines=vertex.decode_lines),
-    RowFormat("preference", preference.matches, preference.read),
-    RowFormat("messages", messages.matches, messages.read, decode_lines=messages.decode_lines),
-    RowFormat("sharegpt", sharegpt.matches, sharegpt.read, decode_lines=sharegpt.decode_lines),
-    RowFormat(
-        "input_output_text",
-        input_output_text.matches,
-        input_output_text.read,
-        decode_lines=input_output_text.decode_lines,
-    ),
-    RowFormat(
-        "prompt_completion",
-        prompt_completion.matches,
-        prompt_completion.read,
-        decode_lines=prompt_completion.decode_lines,
-    ),
-    RowFormat("alpaca", alpaca.matches, alpaca.read, decode_lines=alpaca.decode_lines),
-    RowFormat("text_label", text_label.matches, text_label.read, decode_lines=text_label.decode_lines),
-    RowFormat("text", text.matches, text.read, decode_lines=text.decode_lines),
+FORMATS: tuple[ChatFormat | RowFormat, ...] = (
+    telegram.FORMAT,
+    whatsapp.FORMAT,
+    discord.FORMAT,
+    claude.FORMAT,
+    claude.OLDER,
+    chatgpt.FORMAT,
+    vertex.FORMAT,
+    preference.FORMAT,
+    messages.FORMAT,
+    sharegpt.FORMAT,
+    input_output_text.FORMAT,
+    prompt_completion.FORMAT,
+    alpaca.FORMAT,
+    text_label.FORMAT,
+    text.FORMAT,
 )
+CHAT_FORMATS = tuple(form for form in FORMATS if isinstance(form, ChatFormat))
+ROW_FORMATS = tuple(form for form in FORMATS if isinstance(form, RowFormat))
 
 
 @dataclass(frozen=True)
 class Detected:
-    """name: one of CHATS or the name of a row format; layout: how the records lie, None for a chat."""
+    """name: of a format, or what holds rows of any; layout: how the records lie; chat: the format of a messenger."""
 
     name: str
     layout: Layout | None = None
+    chat: ChatFormat | None = None
 
 
 def recognise(record: object) -> RowFormat | None:
@@ -80,54 +71,56 @@ def recognise(record: object) -> RowFormat | None:
     return next((form for form in ROW_FORMATS if form.matches(record)), None)
 
 
-def detect(path: Path, any_record: bool = False) -> Detected:
+def detect(path: Path, any_record: bool = False, name: str = "") -> Detected:
     """Raises UserError (bad_input) that says what the file is instead.
 
-    any_record: records of unknown shapes will do, because the user says how they are read.
+    any_record: records of unknown shapes will do, because the user says how they are read. name: the file is called so.
     """
+    name = name or path.name
     head = read_head(path)
     start = head.removeprefix(BOM).lstrip()[:200]
     if not start:
-        raise _refusal(f"{path.name} is empty")
+        raise refused(f"{name} is empty")
     if start.startswith(PARQUET_MARK):
         return Detected("parquet" if any_record else "table", Layout("parquet"))
-    if start.startswith(b"[") and is_whatsapp(head.decode("utf-8", "replace")):
-        return Detected("whatsapp")
-    if start.startswith((b"{", b"[")) and (found := _detect_json(path.name, head, any_record)):
+    beginning = head.decode("utf-8", "replace")
+    if start.startswith(b"[") and (chat := _chat_of_text(beginning)):
+        return Detected(chat.name, chat=chat)
+    if start.startswith((b"{", b"[")) and (found := _detect_json(name, head, any_record)):
         return found
-    _refuse_what_is_no_text(path.name, start, head)
-    if is_whatsapp(head.decode("utf-8", "replace")):
-        return Detected("whatsapp")
+    refuse_unless_text(name, start)
+    if chat := _chat_of_text(beginning):
+        return Detected(chat.name, chat=chat)
     if found := _detect_lines(head, any_record):
         return found
     if find_delimiter(head):
         return Detected("table", Layout("csv"))
-    raise _refusal(f"{path.name} is not JSON")
+    raise refuse_text(name, head, lambda row: recognise(row) is not None)
+
+
+def _chat_of_text(beginning: str) -> ChatFormat | None:
+    return next((form for form in CHAT_FORMATS if form.is_text(beginning)), None)
 
 
 def _detect_json(name: str, head: bytes, any_record: bool) -> Detected | None:
     """None where it is not JSON at all. Raises UserError."""
     is_array, keys, is_whole = outline(head)
-    found = set(keys)
-    if not is_array and {"guild", "channel"} & found and ({"messages", "dateRange"} & found):
-        return Detected("discord")
-    is_chat = found & TELEGRAM_ACCOUNT_KEYS or ("messages" in found and found & TELEGRAM_CHAT_KEYS)
     first = first_record(head, any_record)
-    if not is_array and is_chat and (first is None or first.name == "text"):  # as Telegram's messages look
-        return Detected("telegram")
-    by_key = next((LARGE_RECORDS[key] for key in keys if key in LARGE_RECORDS), None)
-    if first is None and by_key:  # the first record is larger than the head
-        return Detected(by_key, Layout("array" if is_array else "values"))
+    if not is_array and (first is None or first.name == "text"):  # as Telegram's messages look
+        for chat in CHAT_FORMATS:
+            if chat.has_keys(keys):
+                return Detected(chat.name, chat=chat)
+    large = next((form for key in keys for form in ROW_FORMATS if form.key == key), None)
+    if first is None and large is not None:  # the first record is larger than the head
+        return Detected(large.name, Layout("array" if is_array else "values"))
     if first is not None:
         layout = find_layout(head, lambda row: any_record or recognise(row) is not None)
         return Detected("records" if any_record else first.name, layout)
     if not keys:
         if is_whole:
-            raise _refusal(f"{name} is JSON without any messages")
+            raise refused(f"{name} is JSON without any messages")
         return None
-    listed = ", ".join(key[:40] for key in keys[:MAX_LISTED_KEYS])
-    what = "a JSON array of objects" if is_array else "a JSON object"
-    raise _refusal(f"{name} is of an unknown kind: {what} with the keys {listed}")
+    raise unknown_keys(name, keys, is_array=is_array)
 
 
 def _detect_lines(head: bytes, any_record: bool) -> Detected | None:
@@ -146,6 +139,12 @@ def first_record(head: bytes, any_record: bool = False) -> RowFormat | None:
     return None
 
 
+def _is_surely_one(value: object) -> bool:
+    """Is it a record, and no part of one that the head cuts? Those may look like text."""
+    form = recognise(value)
+    return form is not None and form is not text.FORMAT
+
+
 def _first_values(head: bytes) -> list[object]:
     """What the first lines hold, else what the document does: itself, its items, and the items of its members."""
     values: list[object] = []
@@ -160,8 +159,10 @@ def _first_values(head: bytes) -> list[object]:
     stream = JsonStream(io.BytesIO(head))
     try:
         if stream.peek() == "[":
-            for _ in stream.items():
-                values.append(stream.value())
+            keys = set(outline(head)[1])
+            values += stream.records(
+                lambda value: recognise(value) is not None and keys <= value.keys(), in_array=True
+            )  # those of a record that the head cuts are none
         whole: dict[str, object] = {}
         values.append(whole)
         for key in stream.members() if stream.peek() == "{" else ():
@@ -170,52 +171,9 @@ def _first_values(head: bytes) -> list[object]:
                 continue
             items: list[object] = []
             whole[key] = items
-            for _ in stream.items():
-                items.append(stream.value())
-                values.append(items[-1])
+            for value in stream.records(_is_surely_one, in_array=True):
+                items.append(value)
+                values.append(value)
     except DamagedJson:
         pass  # the head ends here
     return values
-
-
-def outline(head: bytes) -> tuple[bool, list[str], bool]:
-    """Is it an array; the keys of the first object, as far as `head` goes; was nothing wrong up to there?"""
-    stream = JsonStream(io.BytesIO(head))
-    keys: list[str] = []
-    is_array = stream.peek() == "["
-    try:
-        for _ in stream.items() if is_array else [None]:
-            if stream.peek() != "{":
-                if stream.peek() != "]":
-                    stream.value()
-                break
-            for key in stream.members():
-                keys.append(key)
-                stream.value()
-            break
-    except DamagedJson:  # perhaps only because the head ends in the middle of something
-        return is_array, keys, False
-    return is_array, keys, True
-
-
-def _refuse_what_is_no_text(name: str, start: bytes, head: bytes) -> None:
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        if find_delimiter(head):
-            return
-        raise UserError("bad_input", f"{name} is written as UTF-16", "Save it as UTF-8 and try again.")
-    if b"\0" in head[:100]:
-        raise _refusal(f"{name} is not a text file")
-    if start.startswith(b"<"):
-        raise UserError(
-            "bad_input",
-            f"{name} is an HTML page; Telegram was exported as HTML",
-            "Export again choosing 'Machine-readable JSON'.",
-        )
-
-
-def _refusal(cause: str) -> UserError:
-    return UserError(
-        "bad_input",
-        cause,
-        "Give an export of chats (Telegram, WhatsApp, Discord, Claude, ChatGPT), or JSONL or CSV with answers.",
-    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from finetune.formats.dialog import BadRow, Dialog, Turn, describe, wanted_text
+from finetune.formats.format import RowFormat
 from finetune.formats.plain_lines import Plain, plain_lines
 
 QUESTIONS = ("instruction", "question", "query", "вопрос")
@@ -56,3 +57,4 @@ def _as_dialog(row: PlainRow) -> Dialog:
 
 
 decode_lines = plain_lines(PlainRow, _as_dialog)
+FORMAT = RowFormat("alpaca", matches, read, decode_lines=decode_lines)

@@ -10,19 +10,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetune.formats.dialog import TOOL, BadRow, Dialog, Turn, describe, text_of_parts
+from finetune.formats.dialog import TOOL, BadRow, Talk, Turn, describe, text_of_parts
+from finetune.formats.format import RowFormat
+
+LATEST = 253_402_300_800  # Unix seconds; the year 10000 begins
 
 
 def matches(row: dict[str, Any]) -> bool:
     return isinstance(row.get("mapping"), dict)
 
 
-def read(row: dict[str, Any]) -> Dialog:
+def read(row: dict[str, Any]) -> Talk:
     """Raises BadRow."""
     nodes: dict[str, Any] = row["mapping"]
     turns = [turn for node in path(nodes, _last(row, nodes)) if (turn := _turn(node.get("message")))]
-    given = row.get("conversation_id") or row.get("id")
-    return Dialog(turns, given if isinstance(given, str) else "")
+    given, title, began = row.get("conversation_id") or row.get("id"), row.get("title"), row.get("create_time")
+    return Talk(
+        turns,
+        given if isinstance(given, str) else "",
+        name=title if isinstance(title, str) else "",
+        began=int(began) if isinstance(began, (int, float)) and 0 < began < LATEST else 0,
+    )
 
 
 def path(nodes: dict[str, Any], last: str) -> list[dict[str, Any]]:
@@ -68,3 +76,6 @@ def _turn(message: Any) -> Turn | None:
 
 def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+FORMAT = RowFormat("chatgpt", matches, read, key="mapping")

@@ -9,9 +9,11 @@ Of a content only its text is read: what was thought, and what tools were asked 
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
-from finetune.formats.dialog import BadRow, Dialog, Turn, describe
+from finetune.formats.dialog import BadRow, Talk, Turn, describe
+from finetune.formats.format import RowFormat
 
 ROLES = {"human": "user", "user": "user", "assistant": "assistant", "claude": "assistant"}
 _NOT_SUPPORTED = re.compile(r"```\s*\n?This block is not supported on your current device yet\.\s*\n?```\n*")
@@ -21,27 +23,40 @@ def matches(row: dict[str, Any]) -> bool:
     return isinstance(row.get("chat_messages"), list)
 
 
-def read(row: dict[str, Any]) -> Dialog:
+def read(row: dict[str, Any]) -> Talk:
     """Raises BadRow."""
     turns = []
     for number, message in enumerate(row["chat_messages"], 1):
         if not isinstance(message, dict):
             raise BadRow(f"message {number} is {describe(message)}, expected a sender and a text")
         turns.append(Turn(_role(message, number), _text(message)))
-    uuid = row.get("uuid")
-    return Dialog(turns, uuid if isinstance(uuid, str) else "")
+    uuid, name = row.get("uuid"), row.get("name")
+    return Talk(
+        turns,
+        uuid if isinstance(uuid, str) else "",
+        name=name if isinstance(name, str) else "",
+        began=_time(row.get("created_at")),
+    )
+
+
+def _time(moment: Any) -> int:
+    """Unix seconds; 0 for what is no moment since 1970."""
+    try:
+        return max(0, int(datetime.fromisoformat(str(moment)).timestamp()))
+    except (ValueError, OverflowError):
+        return 0
 
 
 def matches_turn(row: dict[str, Any]) -> bool:
     return "sender" in row and ("userInput" in row or "claudeOutputText" in row)
 
 
-def read_turn(row: dict[str, Any]) -> Dialog:
+def read_turn(row: dict[str, Any]) -> Talk:
     """One turn of the older shape, whose rows are one conversation. Raises BadRow."""
     text = row.get("userInput") or row.get("claudeOutputText") or ""
     if not isinstance(text, str):
         raise BadRow(f"the text is {describe(text)}, expected a text")
-    return Dialog([Turn(_role(row, 1), _cleaned(text))], "0")
+    return Talk([Turn(_role(row, 1), _cleaned(text))], "0")
 
 
 def _role(message: dict[str, Any], number: int) -> str:
@@ -64,3 +79,7 @@ def _text(message: dict[str, Any]) -> str:
 
 def _cleaned(text: str) -> str:
     return _NOT_SUPPORTED.sub("", text)
+
+
+FORMAT = RowFormat("claude", matches, read, key="chat_messages")
+OLDER = RowFormat("claude", matches_turn, read_turn, joined=True)

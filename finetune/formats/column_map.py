@@ -11,7 +11,7 @@ from typing import Any
 
 from engines.contract.errors import UserError
 from finetune.formats.dialog import BadRow, Dialog, Turn, describe
-from finetune.formats.records import RowFormat
+from finetune.formats.format import RowFormat
 
 PARTS = ("system", "user", "assistant", "label")
 

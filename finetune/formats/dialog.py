@@ -34,6 +34,13 @@ class Dialog(msgspec.Struct, gc=False, omit_defaults=True, rename={"turns": "mes
     label: str = ""
 
 
+class Talk(Dialog, gc=False, rename={"turns": "messages"}):
+    """A conversation with an assistant, which is not yet a row. name: its title; began: Unix seconds, 0: not known."""
+
+    name: str = ""
+    began: int = 0
+
+
 def describe(value: Any) -> str:
     """A JSON value in a few words."""
     if isinstance(value, dict):

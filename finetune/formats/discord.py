@@ -8,12 +8,13 @@ Ids are texts. Nobody is named as the owner. Messages of bots are dropped and co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from finetune.formats.chat_export import ChatBatch
+from finetune.formats.format import ChatFormat
 from finetune.formats.json_stream import DamagedJson
 from finetune.formats.mending_stream import MendingStream
 from finetune.formats.telegram_message import AnyMessage, Chat, Message, Service
@@ -109,3 +110,10 @@ def to_message(value: Any) -> AnyMessage | None:
 def number_of(id: Any) -> int:
     """Ids are texts of digits; 0 for anything else."""
     return int(id) if isinstance(id, str) and id.isascii() and id.isdigit() and len(id) < 20 else 0
+
+
+def has_keys(keys: Collection[str]) -> bool:
+    return not {"guild", "channel"}.isdisjoint(keys) and not {"messages", "dateRange"}.isdisjoint(keys)
+
+
+FORMAT = ChatFormat("discord", Discord, has_keys=has_keys)

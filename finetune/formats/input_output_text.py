@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from finetune.formats.dialog import Dialog, Turn, wanted_text
+from finetune.formats.format import RowFormat
 from finetune.formats.plain_lines import Plain, plain_lines
 
 
@@ -34,3 +35,4 @@ def _as_dialog(row: PlainRow) -> Dialog:
 
 
 decode_lines = plain_lines(PlainRow, _as_dialog)
+FORMAT = RowFormat("input_output_text", matches, read, decode_lines=decode_lines)

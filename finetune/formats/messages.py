@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from finetune.formats.dialog import TOOL, BadRow, Dialog, Turn, describe, text_of_parts
+from finetune.formats.format import RowFormat
 from finetune.formats.plain_lines import Plain, plain_lines
 
 ROLES = {
@@ -133,3 +134,6 @@ _decode_said = plain_lines(
 def decode_lines(lines: bytes) -> Sequence[Dialog] | None:
     """The dialogs of lines of JSON if all are plain rows of one form."""
     return _decode_turns(lines) or _decode_weighed(lines) or _decode_said(lines)
+
+
+FORMAT = RowFormat("messages", matches, read, key="messages", decode_lines=decode_lines)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from finetune.formats.dialog import BadRow, Dialog, Turn, describe
+from finetune.formats.format import RowFormat
 from finetune.formats.prompt_completion import as_turns
 
 
@@ -51,3 +52,6 @@ def _beside(turns: list[Turn], rejected: Any) -> Dialog:
         said = []
     vars(dialog)["rejected"] = next((turn.content for turn in reversed(said) if turn.role == "assistant"), "")
     return dialog
+
+
+FORMAT = RowFormat("preference", matches, read)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from finetune.formats.dialog import BadRow, Dialog, Turn, describe
+from finetune.formats.format import RowFormat
 from finetune.formats.messages import read_turn
 from finetune.formats.plain_lines import Plain, plain_lines
 
@@ -53,3 +54,4 @@ def _as_dialog(row: PlainRow) -> Dialog:
 
 
 decode_lines = plain_lines(PlainRow, _as_dialog)
+FORMAT = RowFormat("prompt_completion", matches, read, decode_lines=decode_lines)

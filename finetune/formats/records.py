@@ -1,114 +1,62 @@
-"""The records of a JSON file, whatever holds them, each with its place: dialogs of every row format.
+"""The records of a file, whatever holds them, each with its place: dialogs of every row format.
 
     one object per line           JSONL
     [ {…}, {…} ]                  an array, in a .jsonl too
     {"data": [ {…}, {…} ]}        an array inside an object
     {…} {…}                       objects over several lines
+    a line of a table             CSV, TSV, Parquet
 
 A record that cannot be read is described with its place and left out; the others are used.
 """
 
 from __future__ import annotations
 
-import io
-import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
-from finetune.formats.dialog import BadRow, Dialog, describe
-from finetune.formats.json_stream import DamagedJson, JsonStream
-from finetune.formats.table import csv_records, parquet_records
+from finetune.formats import text
+from finetune.formats.dialog import BadRow, Dialog, Talk, describe
+from finetune.formats.format import RowFormat
+from finetune.formats.json_stream import Damaged, DamagedJson, JsonStream
+from finetune.formats.layout import BOM, Layout, find_layout, outline, parse_line, read_head
+from finetune.formats.table import csv_rows, parquet_records
 from finetune.plain_text import is_surely_harmless
 
 BLOCK_BYTES = 256 * 1024  # of lines that are decoded together
 MAX_LINE_BYTES = 64 * 1024 * 1024
 MAX_KEPT_PROBLEMS = 20
-BOM = b"\xef\xbb\xbf"
 
-Matches = Callable[[dict[str, Any]], bool]
-
-
-@dataclass(frozen=True)
-class RowFormat:
-    """A shape of records.
-
-    joined: all records of a file are one conversation. decode_lines: a faster way for lines all of which it reads.
-    """
-
-    name: str
-    matches: Matches
-    read: Callable[[dict[str, Any]], Dialog]
-    joined: bool = False
-    decode_lines: Callable[[bytes], Sequence[Dialog] | None] | None = None
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How the records lie in the file: lines, array, member (of `key`), values, csv or parquet."""
-
-    kind: str
-    key: str = ""
+_decode_lines = msgspec.json.Decoder().decode_lines
 
 
 class RecordBatch(NamedTuple):
-    """is_harmless: no text in it has control characters, as a look at the bytes has shown."""
+    """Dialogs, and where each of them stands: the number of its line, row or item.
+
+    is_harmless: no text in them has control characters, as a look at the bytes has shown. has_talks: some are `Talk`s.
+    """
 
     dialogs: Sequence[Dialog]
+    places: Sequence[int]
     is_harmless: bool = False
+    has_talks: bool = False
 
 
 class Chunk(NamedTuple):
-    """Records that were decoded together: values, or if `dialogs` is not None these. first: the first one's number."""
+    """Records that were decoded together: values, or if `dialogs` is not None these.
+
+    first: the number of the first one; place: where that stands, if its number does not tell.
+    """
 
     first: int
     values: list[Any]
     dialogs: Sequence[Dialog] | None = None
     is_harmless: bool = False
-
-
-def find_layout(head: bytes, is_record: Matches) -> Layout:
-    """The layout of a file that begins with `head`, which may end in the middle of something."""
-    text = head.removeprefix(BOM).lstrip()
-    if text.startswith(b"["):
-        return Layout("array")
-    first = text.split(b"\n", 1)[0]
-    try:
-        value = parse_line(first)
-    except BadRow:
-        value = None
-    if value is None and text[:1] == b"{" and len(first.strip()) < 3:
-        return _layout_of_object(text, is_record)
-    if isinstance(value, dict) and not is_record(value):
-        inside = _layout_of_object(text, is_record)
-        return inside if inside.kind == "member" else Layout("lines")
-    return Layout("lines")
-
-
-def _layout_of_object(text: bytes, is_record: Matches) -> Layout:
-    """`member` if a list in the object holds records and the object is none, else `values`."""
-    stream = JsonStream(io.BytesIO(text))
-    found = ""
-    start: dict[str, Any] = {}
-    try:
-        for key in stream.members():
-            start[key] = []
-            if stream.peek() != "[":
-                start[key] = stream.value()
-                continue
-            for _ in stream.items():
-                value = stream.value()
-                start[key].append(value)
-                if not found and isinstance(value, dict) and is_record(value):
-                    found = key
-    except DamagedJson:
-        pass  # the head ends here
-    return Layout("values") if is_record(start) or not found else Layout("member", found)
+    place: int = 0
 
 
 class Rows:
@@ -128,11 +76,12 @@ class Rows:
         self.path = path
         self.most_bytes = sys.maxsize if most_bytes is None else most_bytes
         self.formats = formats
-        self.layout = layout or find_layout(read_head(path), lambda row: any(form.matches(row) for form in formats))
+        self.layout = layout or find_layout(read_head(path), self._has_format)
         self.bytes_read = self.good = self.bad = self.repaired = 0
         self.problems: list[str] = []
+        self.described = 0  # problems in all
         self.shapes: Counter[str] = Counter()
-        self._joined: Dialog | None = None  # of a format whose records are one conversation
+        self._joined: RecordBatch | None = None  # of a format whose records are one conversation
         self._last: RowFormat | None = None  # of the row before, because files are seldom mixed
 
     def dialogs(self) -> Iterator[Dialog]:
@@ -142,21 +91,25 @@ class Rows:
     def batches(self) -> Iterator[RecordBatch]:
         """The dialogs in the order of the file, as many at a time as were decoded together."""
         for chunk in self._chunks():
-            dialogs = chunk.dialogs
+            dialogs, place = chunk.dialogs, chunk.place or chunk.first
             if dialogs is None:
-                found = [self._read(number, value) for number, value in enumerate(chunk.values, chunk.first)]
-                dialogs = [dialog for dialog in found if dialog is not None]
-            else:
-                self.good += len(dialogs)
-                for number, dialog in enumerate(dialogs, chunk.first):
-                    if not dialog.conversation:
-                        dialog.conversation = f"0/{number}"
+                numbered = enumerate(chunk.values)
+                found = [self._read(value, chunk.first + number, place + number) for number, value in numbered]
+                kept = [dialog for dialog in found if dialog is not None]
+                if kept:
+                    places = [at for at, dialog in enumerate(found, place) if dialog is not None]
+                    yield RecordBatch(kept, places, chunk.is_harmless, any(isinstance(each, Talk) for each in kept))
+                continue
+            self.good += len(dialogs)
+            for number, dialog in enumerate(dialogs, chunk.first):
+                if not dialog.conversation:
+                    dialog.conversation = f"0/{number}"
             if dialogs:
-                yield RecordBatch(dialogs, chunk.is_harmless)
+                yield RecordBatch(dialogs, range(place, place + len(dialogs)), chunk.is_harmless)
         if self._joined is not None:
-            yield RecordBatch([self._joined])
+            yield self._joined
 
-    def _read(self, number: int, value: Any) -> Dialog | None:
+    def _read(self, value: Any, number: int, place: int) -> Dialog | None:
         """The dialog of a record; None for a bad one, which is reported, and for one that is joined with others."""
         try:
             if type(value) is not dict:
@@ -166,7 +119,7 @@ class Rows:
                 form = self._last = self._find_format(value)
             dialog = form.read(value)
         except BadRow as problem:
-            self._report(f"{self.unit} {number}: {problem}")
+            self._report(place, str(problem))
             return None
         self.good += 1
         self.shapes[form.name] += 1
@@ -175,23 +128,30 @@ class Rows:
             dialog.conversation = given if isinstance(given, str) and given else f"0/{number}"
         if not form.joined:
             return dialog
-        self._joined = self._joined or Dialog(conversation=dialog.conversation)
-        self._joined.turns += dialog.turns
+        if self._joined is None:
+            self._joined = RecordBatch([dialog], [place], has_talks=isinstance(dialog, Talk))
+        else:
+            self._joined.dialogs[0].turns += dialog.turns
         return None
 
-    @property
-    def unit(self) -> str:
-        """What a record is called in messages."""
-        return {"lines": "line", "csv": "row", "parquet": "row"}.get(self.layout.kind, "item")
-
     def _chunks(self) -> Iterator[Chunk]:
-        if self.layout.kind in ("csv", "parquet"):
-            is_csv = self.layout.kind == "csv"
-            records = csv_records(self.path, read_head(self.path)) if is_csv else parquet_records(self.path)
-            yield from (Chunk(number, [record]) for number, record in enumerate(records, 1))
-            return
-        with open(self.path, "rb") as file:
-            yield from self._read_lines(file) if self.layout.kind == "lines" else self._read_stream(file)
+        if self.layout.kind == "csv":
+            yield from self._read_table()
+        elif self.layout.kind == "parquet":
+            yield from (Chunk(number, [record]) for number, record in enumerate(parquet_records(self.path), 1))
+        else:
+            with open(self.path, "rb") as file:
+                yield from self._read_lines(file) if self.layout.kind == "lines" else self._read_stream(file)
+
+    def _read_table(self) -> Iterator[Chunk]:
+        for number, row in enumerate(csv_rows(self.path, read_head(self.path)), 1):
+            if row.problem:
+                self._report(row.line, row.problem)
+                continue
+            if row.replaced:
+                self.repaired += 1
+                self._describe(row.line, f"characters that are not of the encoding and became \ufffd: {row.replaced}")
+            yield Chunk(number, [row.record], place=row.line)
 
     def _read_lines(self, file: BinaryIO) -> Iterator[Chunk]:
         number = 0
@@ -232,7 +192,7 @@ class Rows:
             if not bare:
                 return []
             if bare == line.strip() or not self._mended(bare):
-                self._report(f"line {number}: {problem}")
+                self._report(number, str(problem))
                 return []
             return [parse_line(bare)]
 
@@ -249,28 +209,53 @@ class Rows:
         number = 0
         stream = JsonStream(file)
         try:
-            for _ in self._places(stream):
-                number += 1
-                value = stream.value()
+            for value in self._values(stream):
                 self.bytes_read = stream.bytes_read
-                yield Chunk(number, [value])
+                if type(value) is Damaged:
+                    number += self._passed_over(value, number + 1)
+                else:
+                    number += 1
+                    yield Chunk(number, [value])
                 if stream.bytes_read > self.most_bytes:
                     return
-        except DamagedJson as damage:
-            self._report(f"item {max(1, number)}: {damage}; nothing behind it was read")
+        except DamagedJson as error:
+            self._passed_over(Damaged(error, self.path.stat().st_size - error.position, is_last=True), number + 1)
 
-    def _places(self, stream: JsonStream) -> Iterator[None]:
-        if self.layout.kind == "array":
-            yield from stream.items()
-        elif self.layout.kind == "values":
-            while stream.peek():
-                yield
-        else:
-            for key in stream.members():
-                if key == self.layout.key and stream.peek() == "[":
-                    yield from stream.items()
-                else:
-                    stream.value()
+    def _values(self, stream: JsonStream) -> Iterator[Any]:
+        if self.layout.kind != "member":
+            yield from stream.records(self._is_record, in_array=self.layout.kind == "array")
+            return
+        for key in stream.members():
+            if key == self.layout.key and stream.peek() == "[":
+                yield from stream.records(self._is_record, in_array=True)
+            else:
+                stream.value()
+
+    def _passed_over(self, damaged: Damaged, number: int) -> int:
+        """Report it; returns how many records that is."""
+        if not damaged.bytes and not damaged.is_last:  # a comma was missing
+            self.repaired += 1
+            return 0
+        behind = "nothing behind it was read" if damaged.is_last else "passed over up to the next record"
+        self._report(number, f"{damaged.error}; {behind} ({damaged.bytes:,} bytes)")
+        self.bad += damaged.records - 1
+        return damaged.records
+
+    def _is_record(self, value: Any) -> bool:
+        """Is it what the file goes on with behind a damaged record?
+
+        A part of that one is not, even if it looks like text. If it is the first record, the next has the same keys.
+        """
+        if type(value) is not dict:
+            return False
+        if self._last is not None:
+            return self._last.matches(value)
+        if self.layout.kind == "member":
+            return self._has_format(value) and not text.matches(value)
+        return value.keys() >= set(outline(read_head(self.path))[1]) and self._has_format(value)
+
+    def _has_format(self, row: dict[str, Any]) -> bool:
+        return any(form.matches(row) for form in self.formats)
 
     def _find_format(self, row: dict[str, Any]) -> RowFormat:
         """Raises BadRow if no format reads the row."""
@@ -280,32 +265,11 @@ class Rows:
         expected = self._last.name if self._last else "one of " + ", ".join(dict.fromkeys(f.name for f in self.formats))
         raise BadRow(f"found {describe(row)}, expected {expected}")
 
-    def _report(self, problem: str) -> None:
+    def _report(self, place: int, problem: str) -> None:
         self.bad += 1
+        self._describe(place, problem)
+
+    def _describe(self, place: int, text: str) -> None:
+        self.described += 1
         if len(self.problems) < MAX_KEPT_PROBLEMS:
-            self.problems.append(problem)
-
-
-_decode = msgspec.json.Decoder().decode
-_decode_lines = msgspec.json.Decoder().decode_lines
-
-
-def parse_line(line: bytes) -> Any:
-    """The JSON value of a line. Raises BadRow."""
-    try:
-        return _decode(line)
-    except (ValueError, RecursionError):
-        pass  # the standard library takes more, and says better what is wrong
-    try:
-        return json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise BadRow("not UTF-8; save the file as UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise BadRow(f"not JSON: {error.msg} at column {error.colno}") from None
-    except (ValueError, RecursionError):
-        raise BadRow("not JSON that can be read: nested too deeply or a number too long") from None
-
-
-def read_head(path: Path, size: int = 256 * 1024) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(size)
+            self.problems.append(f"{self.layout.unit} {place}: {text}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from finetune.formats.dialog import Dialog, Turn
+from finetune.formats.format import RowFormat
 from finetune.formats.messages import PlainSaid, looks_like_turns, read_dialog, turns_of
 from finetune.formats.plain_lines import Plain, plain_lines
 
@@ -39,3 +40,4 @@ def _as_dialog(row: PlainRow) -> Dialog | None:
 
 
 decode_lines = plain_lines(PlainRow, _as_dialog)
+FORMAT = RowFormat("sharegpt", matches, read, key="conversations", decode_lines=decode_lines)

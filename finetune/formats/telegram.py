@@ -13,7 +13,7 @@ copy) is read by the slower `telegram_stream` instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +21,7 @@ from typing import BinaryIO
 from msgspec import UNSET
 
 from finetune.formats.chat_export import ChatBatch
+from finetune.formats.format import ChatFormat
 from finetune.formats.json_stream import DamagedJson
 from finetune.formats.mending_stream import MendingStream
 from finetune.formats.telegram_damage import Salvage
@@ -55,6 +56,8 @@ from finetune.plain_text import is_surely_harmless
 
 BLOCK_BYTES = 128 * 1024  # what is decoded at once stays in the processor's cache
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # Telegram's own limit is 4096 characters
+ACCOUNT_KEYS = frozenset({"chats", "left_chats", "personal_information"})
+CHAT_KEYS = frozenset({"id", "name", "type"})
 
 
 class Export:
@@ -272,3 +275,10 @@ class Export:
             except DamagedJson:
                 self.truncated = True
             self.repaired = stream.repaired
+
+
+def has_keys(keys: Collection[str]) -> bool:
+    return bool(ACCOUNT_KEYS.intersection(keys)) or ("messages" in keys and bool(CHAT_KEYS.intersection(keys)))
+
+
+FORMAT = ChatFormat("telegram", Export, has_keys=has_keys)

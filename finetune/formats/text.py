@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from finetune.formats.dialog import Dialog, wanted_text
+from finetune.formats.format import RowFormat
 from finetune.formats.plain_lines import Plain, plain_lines
 
 
@@ -23,3 +24,4 @@ class PlainRow(Plain):
 
 
 decode_lines = plain_lines(PlainRow, lambda row: Dialog(conversation=row.conversation, text=row.text))
+FORMAT = RowFormat("text", matches, read, decode_lines=decode_lines)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from finetune.formats.dialog import TOOL, BadRow, Dialog, Turn, describe, text_of_parts
+from finetune.formats.format import RowFormat
 from finetune.formats.plain_lines import Plain, plain_lines
 
 ROLES = {"user": "user", "model": "assistant", "assistant": "assistant", "system": "system", "function": TOOL}
@@ -75,3 +76,4 @@ def _joined(parts: list[PlainPart]) -> str:
 
 
 decode_lines = plain_lines(PlainRow, _as_dialog)
+FORMAT = RowFormat("vertex", matches, read, key="contents", decode_lines=decode_lines)

@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path, PurePath
 
 from finetune.formats.chat_export import ChatBatch
+from finetune.formats.format import ChatFormat
 from finetune.formats.telegram_message import AnyMessage, Chat, Message, Service
 from finetune.formats.whatsapp_words import MARK, SYSTEM, what_is_said
 
@@ -164,3 +165,6 @@ def unix_time(stamp: Stamp, order: str) -> int:
     except ValueError:
         return 0
     return int(moment.timestamp())
+
+
+FORMAT = ChatFormat("whatsapp", WhatsApp, is_text=is_whatsapp)

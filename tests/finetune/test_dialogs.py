@@ -13,7 +13,7 @@ from telegram_exports import message as export_message
 from engines.config.prepare import PrepareConfig
 from finetune import dialogs
 from finetune.dialogs import DialogBuilder
-from finetune.formats.dialog import Dialog, Turn
+from finetune.formats.dialog import Dialog
 from finetune.formats.telegram_message import Chat, FullMessage, Service, Unsupported
 from finetune.plain_text import first_sentences, harmless
 
@@ -246,32 +246,6 @@ def test_order_and_time_oddities_do_not_break() -> None:
         message(PEER, "q", at=100), message(OWNER, "a", at=50), message(PEER, "r", date_unixtime="0", date="nonsense")
     )
     assert found == [(f"200/{START + 100}", [("user", "q"), ("assistant", "a")])]
-
-
-def test_ready_made_dialogs() -> None:
-    rows: list[Dialog] = []
-    builder = DialogBuilder(PrepareConfig(max_dialog_length=2), (), rows.extend)
-    answered = [
-        ("system", "be"),
-        ("system", "brief"),
-        ("assistant", "early"),
-        ("user", "q"),
-        ("user", "q2"),
-        ("assistant", "a"),
-    ]
-    rest = [("user", "r"), ("assistant", ""), ("assistant", "b"), ("user", "last")]
-    builder.add_dialogs([Dialog([Turn(*turn) for turn in [*answered, *rest]], "key")])
-    builder.add_dialogs([Dialog([Turn("system", "only")], "other")])
-    builder.add_dialogs([Dialog([Turn("user", "q"), Turn("assistant", "no", 0), Turn("assistant", "yes")], "k")])
-    assert [row.conversation for row in rows] == ["key", "k"]
-    assert [turn.content for turn in rows[0].turns] == ["be\nbrief", "q\nq2", "a", "r", "b"]
-    assert [(turn.content, turn.weight) for turn in rows[1].turns] == [("q", 1), ("no", 0), ("yes", 1)]
-    assert builder.dropped == {"before_question": 1, "empty": 1, "unanswered": 1, "unused_system": 1}
-    assert builder.messages_read == builder.messages_used + builder.dropped.total()
-
-    builder = DialogBuilder(PrepareConfig(join_messages=False), (), rows.extend)
-    builder.add_dialogs([Dialog([Turn(*turn) for turn in answered], "apart")])
-    assert [turn.content for turn in rows[2].turns] == ["be\nbrief", "q", "q2", "a"]
 
 
 @pytest.mark.parametrize("seed", range(40))

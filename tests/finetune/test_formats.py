@@ -11,7 +11,8 @@ from telegram_exports import LAYOUTS, account, chat, dialog, write
 from engines.contract.errors import UserError
 from finetune.formats import ROW_FORMATS, detect
 from finetune.formats.dialog import Dialog
-from finetune.formats.records import Layout, Rows
+from finetune.formats.layout import Layout
+from finetune.formats.records import Rows
 
 GOOD = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
 TURNS = [("user", "q"), ("assistant", "a")]
@@ -102,6 +103,7 @@ def test_a_damaged_array_keeps_what_stands_before(tmp_path: Path) -> None:
     assert len(list(rows.dialogs())) == 2
     assert rows.bad == 2
     assert rows.problems[0].startswith("item 2: ") and rows.problems[1].startswith("item 4: not JSON")
+    assert "nothing behind it was read" in rows.problems[1]
 
 
 def test_only_the_first_problems_are_kept(tmp_path: Path) -> None:
@@ -121,19 +123,27 @@ def test_telegram_is_recognised(tmp_path: Path, layout: str, value: object) -> N
     [
         (b"", "f is empty"),
         (b"\xef\xbb\xbf \n", "f is empty"),
-        (b"<!DOCTYPE html><html>", "f is an HTML page; Telegram was exported as HTML"),
+        (b"<!DOCTYPE html><html><title>Exported Data</title>", "f is an HTML page; Telegram was exported as HTML"),
         (b"\n <html>", "f is an HTML page"),
-        (b"hello\nworld", "f is not JSON"),
+        (b"<html><title>ChatGPT Data Export</title>", "f is an HTML page"),
+        (b"hello\nworld", "f is plain text, neither a chat nor a table"),
+        ("# Заметки\n\nОдна, две, три.\nИ всё\n".encode(), "f is plain text"),
+        (b"question,answer\n", "f is a table without rows, with the columns question, answer"),
+        ("\ufeffВопрос;Ответ".encode(), "f is a table without rows, with the columns вопрос, ответ"),
+        (b"42\n", "f is JSON without any messages: it begins with a number, expected an object"),
+        (b"null\nnull\n", "f is JSON without any messages: it begins with null"),
         (b"{hello}", "f is not JSON"),
         (b"\x89PNG\0\0", "f is not a text file"),
         ('{"messages": []}'.encode("utf-16"), "f is written as UTF-16"),
+        ('{"instruction": "a", "output": "b"}\n'.encode("utf-16") * 2, "f is written as UTF-16"),
+        ('[{"instruction": "a, b", "output": "b"}]'.encode("utf-16-be"), "f is written as UTF-16"),
         (b"[]", "f is JSON without any messages"),
         (b"{}", "f is JSON without any messages"),
         (b'[{"uuid": 1, "name": []}]', "f is of an unknown kind: a JSON array of objects with the keys uuid, name"),
         (b'{"guild": {}, "x": [1, 2', "f is of an unknown kind: a JSON object with the keys guild, x"),
         (b'{"instruction": "a", "outcome": "b"}\n' * 3, "a JSON object with the keys instruction, outcome"),
     ],
-    ids=range(13),
+    ids=range(21),
 )
 def test_what_is_neither_is_refused_in_words(tmp_path: Path, content: bytes, cause: str) -> None:
     path = tmp_path / "f"

@@ -125,8 +125,8 @@ def test_only_groups_says_how_to_go_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "cause"),
     [
-        (b"<html>", "r.json is an HTML page; Telegram was exported as HTML"),
-        (b"no", "r.json is not JSON"),
+        (b"<html>", "r.json is an HTML page"),
+        (b"no", "r.json is plain text, neither a chat nor a table"),
         (b"", "r.json is empty"),
         (json.dumps(chat()).encode(), "r.json contains no messages"),
         (json.dumps(chat(service())).encode(), "r.json contains no messages"),

@@ -224,6 +224,7 @@ def test_a_file_that_is_mostly_unreadable_does_not_poison_the_others(tmp_path: P
     cause = "3 of its 4 records cannot be read; line 1: instruction is a number, expected a text"
     assert report["files"] == {"read": 1, "skipped": {"log.jsonl": cause}}
     assert f"log.jsonl was left out: {cause}" in report["problems"]
+    assert "good.jsonl: line 2: instruction is a number, expected a text" in report["problems"]
     assert (report["records"], report["lost"]) == (3 + 4, 1 + 4)
     assert "line 2: instruction is a number" in refused(tmp_path, source, {"strict": True})["cause"]
     (folder / "log.jsonl").replace(folder / "good.jsonl")

@@ -14,11 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engines.config.prepare import PrepareConfig
-from finetune.dialogs import DialogBuilder
+from finetune.dialog_counts import DialogCounts
 from finetune.formats import ROW_FORMATS, records
 from finetune.formats.dialog import Dialog
 from finetune.formats.records import Rows
 from finetune.plain_text import HARMFUL, is_surely_harmless
+from finetune.ready_dialogs import ReadyDialogs
 
 ONE_BY_ONE = tuple(replace(form, decode_lines=None) for form in ROW_FORMATS)
 TEXTS = [
@@ -31,14 +32,16 @@ DAMAGED = ["", "   ", "{", '{"messages": []}', '{"messages": [{"role": "user"}]}
 
 def formed(path: Path, formats: tuple[Any, ...]) -> tuple[bytes, dict[str, Any], list[Any]]:
     rows: list[Dialog] = []
-    builder = DialogBuilder(PrepareConfig(), (), rows.extend)
+    counts = DialogCounts()
+    counts.source_names[""] = path.name
+    ready = ReadyDialogs(PrepareConfig(), counts, rows.extend)
     read = Rows(path, formats)
     for batch in read.batches():
-        builder.add_dialogs(*batch)
+        ready.add(batch)
     return (
         msgspec.json.Encoder().encode_lines(rows),
-        builder.figures(),
-        [read.good, read.bad, read.repaired, read.problems, read.shapes],
+        counts.figures(),
+        [read.good, read.bad, read.repaired, read.problems, read.shapes, ready.flaws, ready.flawed],
     )
 
 

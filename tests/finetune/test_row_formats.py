@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from finetune.formats import ROW_FORMATS, detect, recognise
 from finetune.formats.column_map import column_format, template_format
-from finetune.formats.dialog import BadRow, Dialog
-from finetune.formats.records import Layout, Rows
+from finetune.formats.dialog import BadRow, Dialog, Talk
+from finetune.formats.layout import Layout
+from finetune.formats.records import Rows
 
 TURNS = [("user", "q"), ("assistant", "a")]
 ASKED = {"role": "user", "content": "q"}
@@ -136,6 +137,18 @@ def test_the_older_claude_export_is_one_conversation(tmp_path: Path) -> None:
     path.write_text(json.dumps(rows * 2))
     assert detect(path).name == "claude"
     assert [said(item) for item in Rows(path, ROW_FORMATS).dialogs()] == [TURNS * 2]
+
+
+def test_talks_have_a_title_and_a_beginning() -> None:
+    turn = {"sender": "human", "text": "q"}
+    claude = {"chat_messages": [turn], "name": "Tea", "created_at": "2024-01-01T10:00:00.5+00:00"}
+    chatgpt = {**tree(), "title": "Tea", "create_time": 1704103200.5}
+    for row, more in ((claude, {"created_at": "soon"}), (chatgpt, {"create_time": 1e300})):
+        form = recognise(row)
+        assert form is not None
+        talk, other = form.read(row), form.read(row | more)
+        assert isinstance(talk, Talk) and (talk.name, talk.began) == ("Tea", 1704103200)
+        assert isinstance(other, Talk) and other.began == 0
 
 
 def test_a_record_larger_than_the_head_is_recognised(tmp_path: Path) -> None:
