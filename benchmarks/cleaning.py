@@ -57,7 +57,7 @@ def redact_all(messages: list[str], redactor: Redactor) -> list[str]:
 
 
 def filter_all(rows: list[Dialog], filters: Filters) -> int:
-    return sum(filters.reason(row) is not None for row in rows)
+    return len(rows) - len(filters.kept(rows))
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
-"""What may be left out of a dataset, dialog by dialog, each with the reason for it.
+"""What may be left out of a dataset, row by row, each with the reason for it.
 
-Filters that compare with what came before remember only dialogs that no filter before
-them left out. What a filter needs is imported when it is made.
+Filters that compare with what came before remember only rows that no filter before them
+left out. What a filter needs is imported when it is made.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NO_LANGUAGE = re.compile(r"https?://\S+|\[[a-z_]+\]|[@#]\w+|\d+")
 
 
 class Filter(Protocol):
-    """One reason to leave a dialog out."""
+    """One reason to leave a row out."""
 
     reason: str
 
@@ -36,7 +36,11 @@ class Filter(Protocol):
 
 
 class Filters:
-    """Those filters that are switched on, the cheap ones first. Raises UserError for a language that is not known."""
+    """Those filters that are switched on, the cheap ones first. Raises UserError for a language that is not known.
+
+    whole_dialogs: near-duplicates are looked for among dialogs, not among rows, for the windows of one are much alike.
+    counts: what was left out, by reason.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Filters:
         max_tokens: int = 0,
         blocked_words: Iterable[str] = (),
         drop_one_word_answers: bool = False,
+        whole_dialogs: bool = False,
     ):
         self.counts: Counter[str] = Counter()
         self._filters: list[Filter] = []
@@ -63,19 +68,26 @@ class Filters:
             self._filters.append(OtherLanguage(codes))
         if drop_duplicates:
             self._filters.append(Duplicates())
+        self._of_dialogs: Filter | None = None
         if near_duplicates:
-            self._filters.append(NearDuplicates(near_duplicates))
+            near = NearDuplicates(near_duplicates)
+            self._filters.insert(len(self._filters) - bool(drop_duplicates and whole_dialogs), near)
+            self._of_dialogs = near if whole_dialogs else None
 
     def __bool__(self) -> bool:
         return bool(self._filters)
 
-    def reason(self, row: Dialog) -> str | None:
-        """The first reason to leave `row` out, which is counted; None to keep it."""
+    def kept(self, rows: list[Dialog], dialog: Dialog | None = None) -> list[Dialog]:
+        """Those of `rows` that stay; the others are counted by their first reason. dialog: the one that all are of."""
         for filter_ in self._filters:
-            if not filter_.keep(row):
-                self.counts[filter_.reason] += 1
-                return filter_.reason
-        return None
+            if filter_ is not self._of_dialogs or dialog is None:
+                stay = [row for row in rows if filter_.keep(row)]
+            else:
+                stay = rows if rows and filter_.keep(dialog) else []
+            if len(stay) < len(rows):
+                self.counts[filter_.reason] += len(rows) - len(stay)
+                rows = stay
+        return rows
 
 
 class OneWordAnswers:

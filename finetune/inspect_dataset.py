@@ -31,7 +31,7 @@ from finetune.prepare_dataset import read_config, run_job
 from finetune.reading import Reading
 from finetune.refine import Refiner
 from finetune.row_file import Progress
-from finetune.tokens import estimate_row_tokens
+from finetune.tokens import estimate_trained_tokens
 
 SAMPLE_BYTES = 4 * 1024 * 1024
 UNPACKED_BYTES = 8 * 1024 * 1024  # of a member of an archive, so that the last record of a sample is whole
@@ -55,7 +55,7 @@ class Look:
             self._look_at(row)
 
     def _look_at(self, row: Dialog) -> None:
-        tokens = estimate_row_tokens(row)
+        tokens = estimate_trained_tokens(row)
         bound = next((bound for bound in BUCKETS if tokens <= bound), None)
         self.lengths[f"to {bound}" if bound else f"over {BUCKETS[-1]}"] += 1
         text = row.text or " ".join([turn.content for turn in row.turns])

@@ -74,7 +74,8 @@ def prepare(
 
 def nothing_left(refiner: Refiner) -> UserError:
     counted = ", ".join(f"{reason} {count:,}" for reason, count in refiner.left_out.most_common())
-    return UserError("bad_input", f"the filters leave out all {refiner.formed:,} dialogs ({counted})", "Loosen them.")
+    rows = refiner.formed + refiner.windowed
+    return UserError("bad_input", f"the filters leave out all {rows:,} rows ({counted})", "Loosen them.")
 
 
 def check_output(source: Path, output: Path) -> None:

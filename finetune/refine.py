@@ -11,9 +11,9 @@ from engines.config.prepare import PrepareConfig
 from finetune.filters import Filters
 from finetune.formats.dialog import Dialog
 from finetune.modes import rows_of
-from finetune.tokens import estimate_tokens
+from finetune.tokens import estimate_trained_tokens
 
-SAMPLED = 400  # texts from which the number of tokens is estimated
+SAMPLED = 400  # rows from which the number of tokens is estimated
 
 
 class Refiner:
@@ -26,9 +26,8 @@ class Refiner:
         self.config = config
         self.write = write
         self.formed = self.windowed = self.written = 0
-        self._sample: list[tuple[int, str]] = []  # texts by the rank of their conversation, which is as good as chance
+        self._sample: list[tuple[int, int]] = []  # tokens by the rank of the conversation, which is as good as chance
         self._highest_rank = 1 << 32
-        self.left_out: Counter[str] = Counter()
         self.redactor: Any = None
         if config.redact:
             from finetune.redaction import Redactor
@@ -42,28 +41,28 @@ class Refiner:
             max_tokens=config.max_tokens,
             blocked_words=config.blocked_words,
             drop_one_word_answers=config.drop_one_word_answers,
+            whole_dialogs=config.mode == "conversational",
         )
-        self.is_plain = self.redactor is None and not self.filters and config.mode == "dialog"
+        self.left_out = self.filters.counts
 
     def __call__(self, rows: list[Dialog]) -> None:
         self.formed += len(rows)
-        if not self.is_plain:
-            rows = [part for row in rows for part in self._parts_of(row)]
+        if self.redactor is not None:
+            for row in rows:
+                self._redact(row)
+        if self.config.mode != "dialog":
+            rows = [window for row in rows for window in self._windows_of(row)]
+        elif self.filters:
+            rows = self.filters.kept(rows)
         self._look_at(rows)
         self.written += len(rows)
         self.write(rows)
 
-    def _parts_of(self, row: Dialog) -> list[Dialog]:
-        """What stays of it."""
-        if self.redactor is not None:
-            self._redact(row)
-        reason = self.filters.reason(row)
-        if reason is not None:
-            self.left_out[reason] += 1
-            return []
-        parts = list(rows_of(row, self.config.mode, self.config.window_turns))  # the windows of a dialog are much alike
-        self.windowed += len(parts) - 1
-        return parts
+    def _windows_of(self, row: Dialog) -> list[Dialog]:
+        """Those that stay."""
+        windows = list(rows_of(row, self.config.mode, self.config.window_turns))
+        self.windowed += len(windows) - 1
+        return self.filters.kept(windows, row)
 
     def _redact(self, row: Dialog) -> None:
         if self.redactor.finds_nothing([row.text, *[turn.content for turn in row.turns]]):
@@ -76,7 +75,7 @@ class Refiner:
         highest = self._highest_rank
         for row in rows:
             if (rank := crc32(row.conversation.encode())) < highest:
-                self._sample.append((rank, row.text + "\n".join([turn.content for turn in row.turns])))
+                self._sample.append((rank, estimate_trained_tokens(row)))
                 if len(self._sample) == 2 * SAMPLED:
                     self._choose_sample()
                     highest = self._highest_rank
@@ -91,7 +90,7 @@ class Refiner:
     def estimated_tokens(self) -> int:
         """Tokens of all rows, by the estimate of a sample of them."""
         self._choose_sample()
-        return round(sum(estimate_tokens(text) for _, text in self._sample) / max(1, len(self._sample)) * self.written)
+        return round(sum(tokens for _, tokens in self._sample) / max(1, len(self._sample)) * self.written)
 
     def counts(self) -> dict[str, Any]:
         """What `absorb` takes."""

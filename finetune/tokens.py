@@ -7,6 +7,7 @@ from finetune.formats.dialog import Dialog
 PER_ASCII = 0.245  # tokens for each character
 PER_OTHER = 0.90
 PER_TURN = 5  # what a chat template of the ChatML kind writes around a turn
+OF_OWN_PROMPT = 22  # what those of SmolLM2 and others write before a dialog that has no system prompt
 
 
 def estimate_tokens(text: str) -> int:
@@ -26,3 +27,9 @@ def estimate_tokens(text: str) -> int:
 def estimate_row_tokens(row: Dialog) -> int:
     """The turns of a dialog with what the chat template writes around them, or the text of a row without turns."""
     return estimate_tokens(row.text) + sum(estimate_tokens(turn.content) + PER_TURN for turn in row.turns)
+
+
+def estimate_trained_tokens(row: Dialog) -> int:
+    """The same with the system prompt that a template may have of its own, as far as a dialog has none."""
+    has_none = bool(row.turns) and row.turns[0].role != "system"
+    return estimate_row_tokens(row) + (OF_OWN_PROMPT if has_none else 0)

@@ -110,7 +110,8 @@ class PrepareConfig(JobConfig):
             title="Near-duplicates",
             ge=0,
             le=1,
-            description="Leave out rows this alike to an earlier one (0.85: seven words in eight); 0: keep them",
+            description="Leave out rows (if conversational, dialogs) this alike to an earlier one; 0.85: 7 words in 8, "
+            "0: keep all",
         ),
     ] = 0.0
     languages: Annotated[

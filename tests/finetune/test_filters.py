@@ -12,6 +12,7 @@ import pytest
 from engines.contract.errors import UserError
 from finetune.filters import Filters, bands
 from finetune.formats.dialog import Dialog, Turn
+from finetune.modes import rows_of
 from finetune.tokens import estimate_row_tokens, estimate_tokens
 
 WORDS = [f"word{number}" for number in range(400)]
@@ -24,7 +25,13 @@ def dialog(*texts: str, system: str = "") -> Dialog:
 
 
 def reasons(filters: Filters, *rows: Dialog) -> list[str | None]:
-    found = [filters.reason(row) for row in rows]
+    found: list[str | None] = []
+    for row in rows:
+        before = filters.counts.copy()
+        kept = filters.kept([row])
+        assert kept in ([], [row])
+        found.append(next(iter(filters.counts - before), None))
+        assert (found[-1] is None) is bool(kept)
     assert filters.counts.total() == len(found) - found.count(None)
     return found
 
@@ -118,7 +125,7 @@ def test_a_language_that_cannot_be_told_is_kept() -> None:
     ]
     assert reasons(Filters(languages=["de"]), *rows, RUSSIAN) == [None, None, None, "other_language"]
     german = "\n".join(turn.content for turn in GERMAN.turns)
-    assert Filters(languages=["ru"]).reason(dialog("Как дела?", "Норм", system=german)) is None
+    assert reasons(Filters(languages=["ru"]), dialog("Как дела?", "Норм", system=german)) == [None]
 
 
 def test_a_language_nobody_knows_is_an_error() -> None:
@@ -183,6 +190,16 @@ def test_rows_without_answers_are_filtered_by_their_text() -> None:
     assert reasons(Filters(blocked_words=["tap"]), plain, labels[0]) == ["blocked_word"] * 2
     assert reasons(Filters(max_tokens=8), plain, labels[0]) == ["too_many_tokens"] * 2
     assert reasons(Filters(drop_one_word_answers=True), plain, labels[0]) == [None] * 2
+
+
+def test_near_duplicates_among_the_windows_of_a_dialog_are_kept() -> None:
+    start = [*WORDS[:30]]
+    first, second = (dialog(" ".join(start), "Yes, it is.", f"And {more}?", "No") for more in ("here", "there"))
+    filters = Filters(near_duplicates=0.5, drop_duplicates=True, whole_dialogs=True)
+    windows = [list(rows_of(row, "conversational", 6)) for row in (first, second)]
+    assert filters.kept(windows[0], first) == windows[0]
+    assert filters.kept(windows[1], second) == []
+    assert filters.counts == {"near_duplicate": 2}
 
 
 def test_the_first_reason_counts_and_the_later_filters_do_not_see_the_row() -> None:

@@ -182,7 +182,32 @@ def test_filters_and_redaction(tmp_path: Path) -> None:
     assert len(rows) == 1
     assert sorted(report["rows"]["left_out"].values()) == [1, 1, 1]
     assert report["redacted"] == {"email": 2, "phone": 2}
-    assert "leave out all 4 dialogs" in refused(tmp_path, source, {"min_tokens": 5000})["cause"]
+    assert "leave out all 4 rows" in refused(tmp_path, source, {"min_tokens": 5000})["cause"]
+
+
+@pytest.mark.parametrize("mode", ["dialog", "conversational", "instruct"])
+def test_filters_are_for_what_is_written(tmp_path: Path, mode: str) -> None:
+    long = "word " * 60
+    turns = [
+        ("user", "Where?"), ("assistant", "Here"), ("user", long), ("assistant", f"It is {long}"),
+        ("user", "Where?"), ("assistant", "Here"), ("user", "Not a secret?"), ("assistant", "It is one."),
+    ]  # fmt: skip
+    row = {"messages": [{"role": role, "content": content.strip()} for role, content in turns]}
+    source = write_rows(tmp_path / "rows", row, row)
+
+    def written(**config: Any) -> list[list[str]]:
+        rows, _ = prepared(tmp_path, source, mode=mode, window_turns=2, **config)
+        return [[turn["content"][:6] for turn in row["messages"] if turn["role"] == "assistant"] for row in rows]
+
+    windows = [["Here"], ["It is "], ["Here"], ["It is "]]
+    rows = [[answer for window in windows for answer in window]] if mode == "dialog" else windows
+    assert written() == rows * 2
+    assert written(drop_duplicates=True) == (rows if mode == "dialog" else [["Here"], ["It is "], ["It is "]])
+    assert written(near_duplicates=0.95) == (rows if mode == "conversational" else written(drop_duplicates=True))
+    if mode != "dialog":
+        assert written(drop_one_word_answers=True) == [["It is "], ["It is "]] * 2
+        assert written(max_tokens=30) == [["Here"], ["Here"], ["It is "]] * 2
+        assert written(blocked_words=["secret"]) == windows[:3] * 2
 
 
 def test_a_folder_and_an_archive(tmp_path: Path) -> None:

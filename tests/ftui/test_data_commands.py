@@ -288,7 +288,7 @@ def test_all_tokens_are_counted_exactly_and_by_source(home: Path, embedded_model
     assert sum(part["tokens"] for part in found["by_source"].values()) == found["tokens"]
     assert found["months"] == report["months"] and sum(found["languages"].values()) == 166
     assert found["languages"]["en"] > 140 and found["languages"]["ru"] >= 20 and found["duplicates"] == 0
-    assert abs(report["estimated_tokens"] / found["tokens"] - 1) < 0.5  # without what the template adds
+    assert abs(report["estimated_tokens"] / found["tokens"] - 1) < 0.1
 
     told(home, "data", "merge", "chats", "one", "--name", "all")
     merged = ftui(home, "data", "tokens", "all", "--all", *model)
@@ -296,6 +296,18 @@ def test_all_tokens_are_counted_exactly_and_by_source(home: Path, embedded_model
     told(home, "data", "merge", "one", "all", "--name", "twice")
     assert told(home, "data", "tokens", "twice", "--all", *model)["duplicates"] == 4
     assert "sessions: " in ftui(home, "data", "show", "chats").stdout
+
+
+def test_tokens_are_estimated_as_a_template_writes_them(home: Path, tmp_path: Path, embedded_model: Path) -> None:
+    labels = tmp_path / "labels.jsonl"
+    rows = [{"text": f"Number {n} is fine", "label": ("even", "odd")[n % 2]} for n in range(40)]
+    labels.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told(home, "llm", "prepare", labels, "--name", "labels")
+    told(home, "llm", "prepare", SAMPLE, "--name", "pairs", "--mode", "instruct")
+    told(home, "llm", "prepare", SAMPLE, "--name", "prompted", "--system-prompt", "You are brief.")
+    for name in ("labels", "pairs", "prompted"):
+        exact = told(home, "data", "tokens", name, "--all", "--base-model", str(embedded_model))["tokens"]
+        assert abs(told(home, "data", "show", name)["report"]["estimated_tokens"] / exact - 1) < 0.1
 
 
 def test_a_dataset_that_is_damaged_is_not_counted_in_silence(home: Path, embedded_model: Path) -> None:
