@@ -59,7 +59,7 @@ class LLMEngine:
         on_hub = not file.exists() and HUB_NAME.fullmatch(str(source)) is not None
         if not file.exists() and not on_hub:
             raise UserError("not_found", f"there is no file or folder {file}", "Check the path.")
-        target = self.datasets.target(name or self.dataset_name(file), output)
+        target = self.datasets.target(name or self.dataset_name(source if on_hub else file), output)
         argv = [
             str(self._light_python()),
             "-m",
@@ -69,7 +69,7 @@ class LLMEngine:
         ]
         listener = self._listener(config) if config.transcribe_voice else None
         argv += ["--transcriber", "{run}/transcriber.json"] if listener else []
-        argv += [] if output else ["--in-workspace"]
+        argv += [] if output else ["--home", str(self.workspace.home)]
         run = self.runs.create(
             "prepare", target.name.removesuffix(SUFFIX), [*argv, "--config", "{run}/config.json"],
             config=config.model_dump(), source=str(source) if on_hub else str(file), output=str(target),
@@ -116,11 +116,12 @@ class LLMEngine:
         python, env = self.environments.require("llm"), self.environments.variables("llm")
         return ask_script(python, module, [*arguments, *more], env, on_progress)
 
-    def dataset_name(self, source: Path) -> str:
-        """A name for what is made of `source`; `result.json` is named after its folder."""
-        vague = source.stem in ("result", "_chat", "conversations") and source.parent.name
-        stem = source.parent.name if vague else source.stem
-        return name_from(stem.removesuffix("_dataset"))
+    def dataset_name(self, source: Path | str) -> str:
+        """A name for what is made of `source`, and of nothing else; `result.json` is named after its folder."""
+        path = Path(source)
+        vague = path.stem in ("result", "_chat", "conversations") and path.parent.name
+        stem = path.parent.name if vague else path.stem
+        return self.datasets.free_name(name_from(stem.removesuffix("_dataset")), str(source))
 
     def _light_python(self) -> Path:
         """Preparing needs no torch, so our own interpreter does it."""

@@ -124,12 +124,16 @@ class Workspace:
             raise UserError("not_found", f"no {kind} {name} is in the trash", f"Look into {self.folder('trash')}.")
         return max(found, key=lambda path: int(path.name.split("-", 2)[1]))
 
-    def restore(self, trashed: Path) -> Path:
-        """Undo `move_to_trash`. Raises UserError if something of that name is there again."""
+    def origin(self, trashed: Path) -> Path:
+        """Where something in the trash was. Raises UserError if it is not there any more."""
         origin = statefiles.read_json(trashed.with_name(trashed.name + ".json"), {}).get("was")
         if origin is None or not trashed.exists():
             raise UserError("not_found", f"{trashed.name} is not in the trash any more", "")
-        target = self.home / origin
+        return self.home / origin
+
+    def restore(self, trashed: Path) -> Path:
+        """Undo `move_to_trash`. Raises UserError if something of that name is there again."""
+        target = self.origin(trashed)
         if target.exists():
             raise UserError("conflict", f"{target.name} exists again", "Rename or delete that one first.")
         os.rename(trashed, target)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.contract import statefiles
+from engines.contract.dataset_files import report_path
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script, write_result
 from finetune import base_model, chat_templates, rows
@@ -34,7 +35,7 @@ def count(dataset: Path, model: str, max_length: int, text_template: str = "") -
     """Raises UserError for a dataset or a model that cannot be read."""
     emit("phase", name="load", text="Reading the tokenizer")
     tokenizer = base_model.load_tokenizer(model, text_template)
-    report = statefiles.read_json(dataset.with_suffix(".report.json"), {})
+    report = statefiles.read_json(report_path(dataset), {})
     names = report.get("source_names", {})
     progress = Progress(dataset.stat().st_size)
     emit("phase", name="count", text="Counting tokens")

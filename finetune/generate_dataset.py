@@ -1,6 +1,7 @@
 """Turn a project folder into a dataset of questions and answers: one JSON object per line.
 
-    python -m finetune.generate_dataset PROJECT_DIR OUTPUT.jsonl [--config CONFIG.json] [--memory DIR] [--preview]
+    python -m finetune.generate_dataset PROJECT_DIR OUTPUT.jsonl [--config CONFIG.json] [--memory DIR] [--home FOLDER]
+                                        [--preview]
 
 Each line of OUTPUT is `{"messages": [{"role", "content"}, …], "conversation": "<source>#<section>",
 "source": "<file>", "section": "<headings or name>", "kind": "docs|faq|code|sales|escalation|github"}`;
@@ -8,7 +9,7 @@ what was found, written and left out stands beside it in `OUTPUT.report.json`. T
 folder, parameters and seed give the same bytes. A run that fails or is stopped leaves
 neither. CONFIG holds the parameters of `GenerateConfig`. An endpoint is asked for variants
 only if CONFIG names one; its answers are kept in DIR (default: `.generated` beside OUTPUT),
-so that a run that was stopped does not pay twice. --preview says what it would be asked,
+so that a run that was stopped does not pay twice. FOLDER: see prepare_dataset. --preview says what it would be asked,
 and ends; nothing is sent and nothing written.
 """
 
@@ -26,8 +27,9 @@ from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script
 from finetune.formats.dialog import Dialog, Turn
+from finetune.leftovers import remove_leftovers
 from finetune.plain_text import harmless
-from finetune.prepare_dataset import check_output, run_job
+from finetune.prepare_dataset import check_output, run_job, source_path
 from finetune.project import SOURCES
 from finetune.project.context import Context
 from finetune.project.pair import Pair
@@ -151,6 +153,7 @@ class Generation:
         assert self.context is not None
         return {
             "source": harmless(self.project.name),
+            "source_path": source_path(str(self.project)),
             "format": "project",
             "dialogs": self.dialogs,
             "turns": self.turns,
@@ -167,10 +170,13 @@ class Generation:
         }
 
 
-def generate(project: Path, output: Path, config: GenerateConfig, memory: Path) -> Report:
-    """Write `output` and its report; returns the report. Raises UserError, OSError, Stopped."""
+def generate(
+    project: Path, output: Path, config: GenerateConfig, memory: Path, home: Path | None = None
+) -> tuple[Report, Path | None]:
+    """Write `output` and its report. Raises UserError, OSError, Stopped. home, and what is returned: see `prepare`."""
     check_project(project)
-    check_output(project, output)
+    check_output(project, output, has_parts=False, home=home)
+    remove_leftovers(output)
     generation = Generation(project.resolve(), config, memory)
     with RowFile(output) as rows:
         writer = generation.writer() if config.endpoint else None  # before the work: the key may be missing
@@ -182,8 +188,8 @@ def generate(project: Path, output: Path, config: GenerateConfig, memory: Path) 
             "config": config.model_dump(),
             "output_sha256": rows.sha256.hexdigest(),
         }
-        publish(rows, report)
-    return report
+        replaced = publish(rows, report, home=home)
+    return report, replaced
 
 
 def preview(project: Path, config: GenerateConfig, memory: Path) -> Report:
@@ -232,6 +238,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--memory", type=Path, help="the folder of the endpoint's remembered answers")
+    parser.add_argument("--home", type=Path, help="the workspace that the output is in")
     parser.add_argument("--preview", action="store_true", help="say what the endpoint would be asked, and end")
     arguments = parser.parse_args()
     memory = arguments.memory or arguments.output.parent / MEMORY
@@ -240,8 +247,8 @@ def main() -> None:
         config = read_config(arguments.config)
         if arguments.preview:
             return preview(arguments.project, config, memory)
-        report = generate(arguments.project, arguments.output, config, memory)
-        return {"output": str(arguments.output), **report}
+        report, replaced = generate(arguments.project, arguments.output, config, memory, arguments.home)
+        return {"output": str(arguments.output), "replaced": str(replaced) if replaced else None, **report}
 
     run_job(work)
 

@@ -17,6 +17,7 @@ from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit
 from finetune.formats.table import PARQUET_MARK
+from finetune.publish import made_by_us
 
 ZIP_MARK = b"PK\x03\x04"
 LARGEST_MEMBERS = 100_000
@@ -40,6 +41,7 @@ class Input(NamedTuple):
 def opened(source: str, output: Path, hub_split: str, looked_at: int | None = None) -> Iterator[list[Input]]:
     """The files of `source`. What is unpacked or fetched lies in a private folder beside `output` while this is open.
 
+    Of a folder those are left out that an earlier preparation of `output` has made.
     looked_at: bytes of each member of an archive that will be looked at; None: all.
     Raises UserError, OSError.
     """
@@ -47,7 +49,7 @@ def opened(source: str, output: Path, hub_split: str, looked_at: int | None = No
     scratch = output.with_name(f".{output.name}.{os.getpid()}.inputs")
     try:
         if path.is_dir():
-            own = (output.resolve(), output.with_name(f"{output.stem}.report.json").resolve())
+            own = {path.resolve() for path in (output, *made_by_us(output))}
             files = [found for found in files_of_folder(path) if found.path.resolve() not in own]
             if not files:
                 raise UserError("bad_input", f"the folder {path.name} holds no files", "Choose another folder.")

@@ -1,6 +1,6 @@
 """Make one dataset of several, row by row, each checked.
 
-    python -m finetune.merge_datasets OUTPUT.jsonl --dataset NAME=FILE.jsonl --dataset NAME=FILE.jsonl …
+    python -m finetune.merge_datasets OUTPUT.jsonl --dataset NAME=FILE.jsonl --dataset NAME=FILE.jsonl … [--home FOLDER]
 
 Conversations keep apart by the NAME of their dataset, which opens theirs. The result has a split: a conversation
 is held out if it was held out in its dataset, or would have been in a training, so nothing that was learned before
@@ -19,18 +19,27 @@ from pathlib import Path
 from typing import Any
 
 from engines.contract import statefiles
+from engines.contract.dataset_files import report_path
 from engines.contract.dataset_rows import Row, read_rows
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script
 from finetune import rows as dataset_rows
 from finetune import split_files
 from finetune.formats.dialog import Dialog, Turn
+from finetune.leftovers import remove_leftovers
 from finetune.prepare_dataset import check_output, run_job
-from finetune.publish import publish, report_path
+from finetune.publish import publish
 from finetune.row_file import WRITTEN_BYTES, Progress, RowFile
-from finetune.tokens import estimate_row_tokens
+from finetune.tokens import estimate_trained_tokens
 
-SUMS = ("messages_read", "messages_used", "repaired", "lost", "shortened")  # of the reports, where all have them
+SUMS = (
+    "messages_read",
+    "messages_used",
+    "repaired",
+    "lost",
+    "shortened",
+    "joined",
+)  # of the reports, where all have them
 
 Report = dict[str, Any]
 
@@ -84,7 +93,7 @@ class Merger:
         text = "" if turns else row["text"]
         self.counts["dialogs" if turns else "texts"] += 1
         self.counts["turns"] += sum(turn.role != "system" for turn in turns)
-        self.counts["tokens"] += estimate_row_tokens(Dialog(turns, text=text))
+        self.counts["tokens"] += estimate_trained_tokens(Dialog(turns, text=text))
         for turn in turns:
             self.characters[turn.role] += len(turn.content)
         if text:
@@ -129,10 +138,14 @@ def sums(reports: list[Report]) -> Report:
     }
 
 
-def merge(output: Path, datasets: list[tuple[str, Path]]) -> Report:
-    """Write `output`, its split and its report; returns the report. Raises UserError, OSError, Stopped."""
+def merge(output: Path, datasets: list[tuple[str, Path]], home: Path | None = None) -> Report:
+    """Write `output`, its split and its report; returns the report. Raises UserError, OSError, Stopped.
+
+    home: the workspace that it is in.
+    """
     for _, path in datasets:
-        check_output(path, output)
+        check_output(path, output, has_parts=True, home=home)
+    remove_leftovers(output)
     with RowFile(output) as rows:
         merger = Merger(rows, Progress(sum(path.stat().st_size for _, path in datasets)))
         for name, path in datasets:
@@ -147,7 +160,7 @@ def merge(output: Path, datasets: list[tuple[str, Path]]) -> Report:
                 "split": split and {**split, "kept": True},
                 "output_sha256": rows.sha256.hexdigest(),
             }
-            publish(rows, report, made)
+            publish(rows, report, made, home)
     return report
 
 
@@ -160,8 +173,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("--dataset", type=named_file, action="append", required=True, metavar="NAME=FILE")
+    parser.add_argument("--home", type=Path, help="the workspace that the output is in")
     arguments = parser.parse_args()
-    run_job(lambda: merge(arguments.output, arguments.dataset))
+    run_job(lambda: merge(arguments.output, arguments.dataset, arguments.home))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Turn a chat export into a dataset of dialogs: one JSON object per line.
 
     python -m finetune.prepare_dataset INPUT OUTPUT.jsonl [--config CONFIG.json] [--transcriber WHO.json]
+                                       [--home FOLDER]
 
 INPUT is a file of any format in `finetune.formats`, a folder or a zip archive of such
 files, or the name of a dataset on the Hugging Face hub. Each line of OUTPUT is
@@ -8,6 +9,8 @@ files, or the name of a dataset on the Hugging Face hub. Each line of OUTPUT is
 `{"text": "…", …}`; what was read, used and left out stands beside it in
 `OUTPUT.report.json`. A run that fails or is stopped leaves neither. CONFIG holds the
 parameters of `PrepareConfig`; WHO tells who listens to voice notes (finetune/heard_notes.py).
+FOLDER is the workspace that OUTPUT is in: there it is split by default, and a dataset that
+it replaces goes to the trash. Elsewhere only a dataset that was made by this is replaced.
 """
 
 from __future__ import annotations
@@ -24,11 +27,13 @@ from typing import Any
 
 from engines.config.job import load
 from engines.config.prepare import PrepareConfig
+from engines.contract.dataset_files import report_path
 from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script, write_result
 from finetune import inputs, split_files
-from finetune.publish import publish, report_path
+from finetune.leftovers import remove_leftovers
+from finetune.publish import check_place, publish
 from finetune.reading import Reading
 from finetune.refine import Refiner
 from finetune.row_file import Progress, RowFile, Stopped
@@ -37,14 +42,15 @@ Report = dict[str, Any]
 
 
 def prepare(
-    source: str, output: Path, config: PrepareConfig, transcriber: Path | None = None, *, in_workspace: bool = False
-) -> Report:
-    """Write `output`, its split and its report; returns the report. Raises UserError, OSError, Stopped.
+    source: str, output: Path, config: PrepareConfig, transcriber: Path | None = None, *, home: Path | None = None
+) -> tuple[Report, Path | None]:
+    """Write `output`, its split and its report. Raises UserError, OSError, Stopped.
 
-    in_workspace: it is split also where nobody asked for it.
+    home: the workspace that it is in. Returns the report, and where in the trash the dataset is that was there before.
     """
-    check_output(Path(source), output)
-    with inputs.opened(source, output, config.hub_split) as files, RowFile(output) as rows:
+    check_output(Path(source), output, has_parts=bool(config.split), home=home)
+    remove_leftovers(output)
+    with RowFile(output) as rows, inputs.opened(source, output, config.hub_split) as files:
         progress = Progress(sum(file.size for file in files))
         refiner = Refiner(config, rows.write)
         reading = Reading(config, refiner, progress, rows, transcriber)
@@ -57,10 +63,12 @@ def prepare(
         if not refiner.written:
             raise nothing_left(refiner)
         rows.flush()
+        in_workspace = home is not None
         parts = split_files.parts_of(rows.temporary, output, config.split, config.split_seed, by_default=in_workspace)
         with parts as (split, made):
             report = {
                 "source": Path(source).name,
+                "source_path": source_path(source),
                 "bytes": progress.total,
                 **reading.figures(),
                 **refiner.figures(),
@@ -68,8 +76,8 @@ def prepare(
                 "config": config.model_dump(),
                 "output_sha256": rows.sha256.hexdigest(),
             }
-            publish(rows, report, made)
-    return report
+            replaced = publish(rows, report, made, home)
+    return report, replaced
 
 
 def nothing_left(refiner: Refiner) -> UserError:
@@ -78,8 +86,13 @@ def nothing_left(refiner: Refiner) -> UserError:
     return UserError("bad_input", f"the filters leave out all {rows:,} rows ({counted})", "Loosen them.")
 
 
-def check_output(source: Path, output: Path) -> None:
-    """Raises UserError where the dataset cannot go, or would replace what it is made from."""
+def source_path(source: str) -> str:
+    """What tells whether another dataset is of the same source: its place, or its name on the hub."""
+    return str(Path(source).absolute()) if Path(source).exists() else source
+
+
+def check_output(source: Path, output: Path, *, has_parts: bool, home: Path | None) -> None:
+    """Raises UserError where the dataset cannot go, or would replace what it is made from, or somebody's own file."""
     if not output.parent.is_dir():
         raise UserError("not_found", f"the folder {output.parent} does not exist", "Make it, or name another one.")
     if not os.access(output.parent, os.W_OK):
@@ -89,6 +102,8 @@ def check_output(source: Path, output: Path) -> None:
             raise UserError("usage", f"{path} is a folder", "Name a file for the dataset.")
         if path.exists() and source.exists() and path.samefile(source):
             raise UserError("usage", f"{path.name} is the file to be read", "Give the dataset another name.")
+    if home is None:
+        check_place(output, has_parts=has_parts)
 
 
 def read_config(path: Path | None) -> PrepareConfig:
@@ -142,17 +157,17 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--transcriber", type=Path)
-    parser.add_argument("--in-workspace", action="store_true", help="split it also if the parameters say nothing of it")
+    parser.add_argument("--home", type=Path, help="the workspace that the output is in")
     arguments = parser.parse_args()
     gc.disable()  # nothing here makes cycles; looking for them costs a tenth of the time
     gc.freeze()  # nor need they be looked for at the end
 
     def work() -> Report:
         config = read_config(arguments.config)
-        report = prepare(
-            arguments.input, arguments.output, config, arguments.transcriber, in_workspace=arguments.in_workspace
+        report, replaced = prepare(
+            arguments.input, arguments.output, config, arguments.transcriber, home=arguments.home
         )
-        return {"output": str(arguments.output), **report}
+        return {"output": str(arguments.output), "replaced": str(replaced) if replaced else None, **report}
 
     run_job(work)
 

@@ -96,7 +96,7 @@ class ReadyDialogs:
         self._count_mended(dialog, mended)
         is_kept = length_of(mended.said) >= self.config.min_dialog_messages
         if is_kept:
-            self._write_turns(mended.said, dialog.conversation, rows, dialog.label)
+            self._take(dialog, mended.said, rows)
             counts.conversations += 1
         else:
             self._drop_short(mended.said)
@@ -124,7 +124,7 @@ class ReadyDialogs:
             if length_of(part) < config.min_dialog_messages:
                 self._drop_short(part)
                 continue
-            self._write_turns([*head, *part], talk.conversation, rows)
+            self._take(Dialog(conversation=talk.conversation), [*head, *part], rows)
             rows[-1].turns[:0] = prompt
             head = [(turn, 0) for turn, _ in head]  # its messages are counted once
             self.counts.days[talk.began // DAY] += 1
@@ -142,7 +142,8 @@ class ReadyDialogs:
         if messages := sum(count for _, count in said):
             self.counts.dropped["short_dialog"] += messages
 
-    def _write_turns(self, said: Sequence[Said], conversation: str, rows: list[Dialog], label: str = "") -> None:
+    def _take(self, row: Dialog, said: Sequence[Said], rows: list[Dialog]) -> None:
+        """It gets these turns."""
         counts = self.counts
         for turn, messages in said:
             counts.characters[turn.role] += len(turn.content)
@@ -150,7 +151,8 @@ class ReadyDialogs:
         counts.dialogs += 1
         counts.sources[self.source] += 1
         counts.turns += length_of(said)
-        rows.append(Dialog([turn for turn, _ in said], conversation, label=label))
+        row.turns = [turn for turn, _ in said]
+        rows.append(row)
 
 
 def characters_as_they_are(turns: list[Turn], is_harmless: bool) -> tuple[int, int, int] | None:

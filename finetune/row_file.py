@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import hashlib
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -55,7 +57,13 @@ class RowFile(RowBuffer):
         self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         atexit.register(_remove, self.temporary, os.getpid())  # a signal may come before the `with` has begun
         super().__init__(os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, statefiles.PRIVATE_FILE))
+        with suppress(OSError):  # on a disk without locks the process's number alone tells that it is alive
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.sha256 = hashlib.sha256()
+
+    def beside(self, ending: str) -> Path:
+        """The name of another temporary file that belongs to this one."""
+        return self.temporary.with_name(f"{self.temporary.name}{ending}")
 
     def put(self, block: bytes | bytearray) -> None:
         self.sha256.update(block)

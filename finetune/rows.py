@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from engines.contract import statefiles
+from engines.contract.dataset_files import part_paths, report_path
 from engines.contract.errors import UserError
 from finetune import chat_templates
-from finetune.publish import report_path
-from finetune.split_files import held_out_of, part_paths
+from finetune.split_files import held_out_of
 
 IGNORED = -100  # the label of a token that is not learned
 Message = dict[str, str]
@@ -108,7 +108,7 @@ def read_parts(path: Path, eval_share: float) -> tuple[list[Dialog], list[Dialog
     evaluation = chosen_part(path)
     if evaluation is None:
         return split(read_dialogs(path), eval_share)
-    if _keeps_sides(statefiles.read_json(report_path(path)) or {}):
+    if _keeps_sides(statefiles.read_object(report_path(path))):
         held = {dialog.conversation for dialog in stream_dialogs(evaluation)}
         train, held_out = _sides(read_dialogs(path), held)
         return train, held_out if eval_share else []
@@ -118,13 +118,17 @@ def read_parts(path: Path, eval_share: float) -> tuple[list[Dialog], list[Dialog
 def chosen_part(path: Path) -> Path | None:
     """The held-out part beside a dataset that trainings use; None: they split it by themselves."""
     train, evaluation = part_paths(path)
-    return evaluation if train.is_file() and evaluation.is_file() and not is_split_by_default(path) else None
+    return evaluation if train.is_file() and evaluation.is_file() and is_split_by_hand(path) else None
 
 
-def is_split_by_default(dataset: Path) -> bool:
-    """Are the parts beside it those that any training makes by itself? Then `eval_share` is obeyed, and edits count."""
-    report = statefiles.read_json(report_path(dataset)) or {}
-    return bool(report) and report.get("config", {}).get("split") is None and not _keeps_sides(report)
+def is_split_by_hand(dataset: Path) -> bool:
+    """Did somebody ask for the parts beside it, or were they merged? If not a training makes its own, and edits count.
+
+    Of a dataset without a report whatever lies beside it is its parts; with one they may be somebody's own files.
+    """
+    report = statefiles.read_object(report_path(dataset))
+    has_parts = bool(report.get("split"))
+    return not report or (has_parts and (bool(report.get("config", {}).get("split")) or _keeps_sides(report)))
 
 
 def _keeps_sides(report: dict[str, Any]) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from engines.contract import statefiles
+from engines.contract.dataset_files import part_paths
 from engines.contract.errors import UserError
 
 DEFAULT_PART = 0.1  # which is also the default share of a training
@@ -34,11 +35,6 @@ class Key(msgspec.Struct):
 
 
 _key = msgspec.json.Decoder(Key).decode
-
-
-def part_paths(dataset: Path) -> tuple[Path, Path]:
-    """(training, held out) of a dataset file."""
-    return dataset.with_name(f"{dataset.stem}_train.jsonl"), dataset.with_name(f"{dataset.stem}_eval.jsonl")
 
 
 def held_out(names: Iterable[str], part: float, seed: int = 0) -> set[str]:
@@ -93,7 +89,7 @@ def parts_of(
 def written_parts(
     source: Path, dataset: Path, sides: bytes, held_out: int
 ) -> Iterator[tuple[dict[str, Any] | None, Made]]:
-    """The rows of `source` by their sides as temporary files beside `dataset`. held_out: conversations that are.
+    """The rows of `source` by their sides as temporary files that bear its name. held_out: conversations that are.
 
     Gives the rows of each part, None if nothing is held out, and (temporary file, place) of each. What is not put in
     its place meanwhile is gone then.
@@ -101,7 +97,10 @@ def written_parts(
     if not held_out:
         yield None, []
         return
-    made = [(place.with_name(f".{place.name}.tmp"), place) for place in part_paths(dataset)]
+    made = [
+        (source.with_name(f"{source.name}.{name}"), place)
+        for name, place in zip(("train", "eval"), part_paths(dataset), strict=True)
+    ]
     try:
         _write(source, sides, made)
         yield {"train": sides.count(0), "eval": sides.count(1), "conversations_held_out": held_out}, made

@@ -12,16 +12,24 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 from engines.contract import statefiles
+from engines.contract.dataset_files import (
+    COMPANIONS,
+    companion,
+    copy_from_trash,
+    copy_to_trash,
+    remove_companions,
+    remove_from_trash,
+    report_path,
+)
 from engines.contract.errors import UserError
 from engines.workspace import Workspace, check_name
 
 SUFFIX = "_dataset.jsonl"
-COMPANIONS = (".report.json", "_train.jsonl", "_eval.jsonl")  # what lies beside a dataset, after its stem
 
 
 @dataclass(frozen=True)
@@ -119,22 +127,43 @@ class Datasets:
     def delete(self, name: str) -> Path:
         """Move a dataset and what lies beside it to the trash. Returns where it went, for `restore`."""
         dataset = self.named(name)
-        trashed = self.workspace.move_to_trash(dataset.path, "dataset")
-        _carry(dataset.path.with_suffix(""), trashed)
+        trashed = copy_to_trash(dataset.path, self.workspace.home)
+        remove_companions(dataset.path)
+        dataset.path.unlink()
+        statefiles.sync_dir(dataset.path.parent)
         return trashed
 
     def restore(self, trashed: Path) -> Dataset:
-        """Undo `delete`. Raises UserError if there is a dataset of that name again."""
-        back = self.workspace.restore(trashed)
-        _carry(trashed, back.with_suffix(""))
-        return self._read(back)
+        """Bring back what was deleted or replaced; a dataset that has its name now goes to the trash for it.
+
+        Raises UserError for what is not in the trash.
+        """
+        target = self.workspace.origin(trashed)
+        if target.exists():
+            copy_to_trash(target, self.workspace.home)
+        copy_from_trash(trashed, target)
+        remove_from_trash(trashed)
+        return self._read(target)
+
+    def free_name(self, wanted: str, source: str) -> str:
+        """`wanted`, or with a number behind it where a dataset of another source has that name. source: of a report."""
+        for number in count(1):
+            name = wanted if number == 1 else f"{wanted}-{number}"
+            if not self.path(name).exists():
+                break
+            report = statefiles.read_object(report_path(self.path(name)))
+            if report.get("source_path", report.get("source")) in (source, Path(source).name):
+                break
+        return name
 
     def rename(self, name: str, new_name: str) -> Dataset:
         """Raises UserError if the new name is taken."""
         dataset, target = self.named(name), self.path(new_name)
         if target.exists():
             raise UserError("conflict", f"there is a dataset {new_name} already", "Choose another name.")
-        _carry(dataset.path.with_suffix(""), target.with_suffix(""))
+        for ending in COMPANIONS:
+            if companion(dataset.path, ending).is_file():
+                os.rename(companion(dataset.path, ending), companion(target, ending))
         os.rename(dataset.path, target)
         return self._read(target)
 
@@ -148,16 +177,3 @@ def _file_called(name: str) -> Path | None:
     """The dataset file that `name` is the path of, if it is one."""
     file = Path(name).expanduser()
     return file if file.suffix == ".jsonl" and file.is_file() else None
-
-
-def _carry(before: Path, after: Path) -> None:
-    """What lies beside a dataset, under the name `before` and an ending, gets the name `after`."""
-    for ending in COMPANIONS:
-        beside = before.with_name(f"{before.name}{ending}")
-        if beside.is_file():
-            os.rename(beside, after.with_name(f"{after.name}{ending}"))
-
-
-def report_path(dataset: Path) -> Path:
-    """The report beside a dataset file: `x_dataset.jsonl` has `x_dataset.report.json`."""
-    return dataset.with_suffix(".report.json")

@@ -29,11 +29,13 @@ def generate(
     folder = Path(project_dir).expanduser().absolute()
     if not folder.is_dir():
         raise UserError("not_found", f"there is no folder {folder}", "Name the folder of a project.")
-    target = engine.datasets.target(name or name_from(folder.resolve().name), output)
+    free = name or engine.datasets.free_name(name_from(folder.resolve().name), str(folder.resolve()))
+    target = engine.datasets.target(free, output)
     check_endpoint(config)
     argv = [
         sys.executable, "-m", "finetune.generate_dataset", str(folder), str(target), "--config", "{run}/config.json",
         "--memory", str(engine.workspace.folder("finetune", "generated")), *(["--preview"] if preview else []),
+        *([] if output else ["--home", str(engine.workspace.home)]),
     ]  # fmt: skip
     run = engine.runs.create(
         "generate", target.name.removesuffix(SUFFIX), argv,

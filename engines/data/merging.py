@@ -27,7 +27,7 @@ def merge(registry: Datasets, names: list[str], name: str, on_progress: OnProgre
     datasets = {dataset.path: dataset for dataset in map(registry.get, names)}
     if len(datasets) < 2:
         raise UserError("usage", "at least two different datasets are merged", "Name two or more.")
-    arguments = [str(target)]
+    arguments = [str(target), "--home", str(registry.workspace.home)]
     taken: set[str] = set()
     for path, dataset in datasets.items():
         key = _free(name_from(dataset.name), taken)

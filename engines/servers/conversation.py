@@ -17,8 +17,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from engines.contract import statefiles
+from engines.contract.dataset_files import report_path
 from engines.contract.errors import UserError
-from engines.data.datasets import Dataset, Datasets, report_path
+from engines.data.datasets import Dataset, Datasets
 from engines.servers.chat import ChatOptions, Message, Model
 from engines.weights.adapters import Adapter
 from engines.workspace import Workspace

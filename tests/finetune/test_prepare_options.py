@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +18,10 @@ from test_chat_exports import discord
 from test_prepare_dataset import refused, run
 
 from engines.config.prepare import PrepareConfig
+from engines.contract.dataset_files import part_paths
 from finetune.formats.dialog import Dialog, Turn
 from finetune.modes import rows_of
-from finetune.prepare_dataset import prepare
-from finetune.split_files import held_out, part_paths
+from finetune.split_files import held_out
 
 SAMPLE = Path(__file__).resolve().parents[2] / "finetune" / "sample" / "result.json"
 
@@ -119,44 +117,6 @@ def test_a_split_keeps_conversations_and_labels(tmp_path: Path) -> None:
     assert not {row["conversation"] for row in train} & {row["conversation"] for row in evaluation}
     prepared(tmp_path, source)
     assert not any(path.exists() for path in part_paths(tmp_path / "out.jsonl"))  # of a split that is gone
-
-
-def test_a_crash_leaves_no_report_and_no_parts_of_another_dataset(tmp_path: Path) -> None:
-    old, new = (write_rows(tmp_path / name, *[pair(f"{name} {n}", "a") for n in range(9)]) for name in ("old", "new"))
-    output = tmp_path / "out.jsonl"
-    report, parts = tmp_path / "out.report.json", part_paths(output)
-    survived = 0
-    for calls in range(16):
-        prepare(str(old), output, PrepareConfig(split=2))
-        if (child := os.fork()) == 0:
-            crash_after(calls)
-            prepare(str(new), output, PrepareConfig(split=3))
-            os._exit(0)
-        survived += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        is_whole = report.exists() and parts[0].exists() and parts[1].exists()
-        dataset = output.read_bytes()
-        if report.exists():
-            assert json.loads(report.read_text())["output_sha256"] == hashlib.sha256(dataset).hexdigest(), calls
-        for part in parts:
-            assert not part.exists() or set(part.read_bytes().splitlines()) <= set(dataset.splitlines()), calls
-        assert is_whole or calls
-    assert 0 < survived < 10
-
-
-def crash_after(calls: int) -> None:
-    """End this process at its next-but-`calls` removal or renaming of a file."""
-    left = [calls]
-
-    def counted(real: Callable[..., None]) -> Callable[..., None]:
-        def call(*arguments: Any, **more: Any) -> None:
-            if not left[0]:
-                os._exit(9)
-            left[0] -= 1
-            real(*arguments, **more)
-
-        return call
-
-    os.rename, os.unlink, os.replace = counted(os.rename), counted(os.unlink), counted(os.replace)  # type: ignore[assignment]
 
 
 @given(st.sets(st.text(max_size=6), min_size=3), st.floats(0.01, 0.5), st.integers(0, 5))

@@ -11,11 +11,11 @@ from sample_rows import dialog_rows, write_dataset
 
 from engines.config.prepare import PrepareConfig
 from engines.contract import fingerprints
+from engines.contract.dataset_files import part_paths
 from engines.contract.errors import UserError
 from finetune import rows
 from finetune.prepare_dataset import prepare
 from finetune.rows import IGNORED, Dialog, encode, read_dialogs, split
-from finetune.split_files import part_paths
 
 
 @pytest.fixture(scope="module")
@@ -175,23 +175,26 @@ def test_a_split_that_nobody_asked_for_is_the_one_of_a_training(tmp_path: Path) 
     """The parts in the workspace are what a training holds out; another share and edits are obeyed nevertheless."""
     source = write_dataset(tmp_path / "rows.jsonl", dialog_rows(40))
     file = tmp_path / "d_dataset.jsonl"
-    report = prepare(str(source), file, PrepareConfig(), in_workspace=True)
+    report, _ = prepare(str(source), file, PrepareConfig(), home=tmp_path)
     assert report["split"] == {"train": 36, "eval": 4, "conversations_held_out": 4}
     own = [[dialog.conversation for dialog in rows.read_dialogs(part)] for part in part_paths(file)]
     assert [[dialog.conversation for dialog in part] for part in rows.read_parts(file, 0.1)] == own
     assert [len(part) for part in rows.read_parts(file, 0.25)] == [30, 10]
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:20]))
     assert [len(part) for part in rows.read_parts(file, 0.1)] == [18, 2]
-    prepare(str(source), file, PrepareConfig())
+    prepare(str(source), file, PrepareConfig(split=0), home=tmp_path)
     assert not any(part.exists() for part in part_paths(file))
-    prepare(str(source), file, PrepareConfig(split=0.2))
+    part_paths(file)[0].write_text("somebody's own\n")
+    part_paths(file)[1].write_text("somebody's own\n")
+    assert [len(part) for part in rows.read_parts(file, 0.1)] == [36, 4]
+    prepare(str(source), file, PrepareConfig(split=0.2), home=tmp_path)
     assert [len(part) for part in rows.read_parts(file, 0.1)] == [32, 8]
 
 
 def test_one_conversation_is_not_split_by_itself(tmp_path: Path) -> None:
     source = write_dataset(tmp_path / "rows.jsonl", [{**row, "conversation": "0"} for row in dialog_rows(3)])
     file = tmp_path / "d_dataset.jsonl"
-    assert prepare(str(source), file, PrepareConfig(), in_workspace=True)["split"] is None
+    assert prepare(str(source), file, PrepareConfig(), home=tmp_path)[0]["split"] is None
     assert not any(part.exists() for part in part_paths(file))
 
 
