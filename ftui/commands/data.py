@@ -201,12 +201,14 @@ def rename(name: str, new_name: str, /, *, common: Common | None = None) -> int:
 
 @data.command
 def restore(name: str, /, *, common: Common | None = None) -> int:
-    """Bring the last deleted dataset of that name back."""
+    """Bring the last deleted or replaced dataset of that name back. One that has the name now goes to the trash."""
     common = common or Common()
     engine = common.engine()
-    trashed = engine.workspace.newest_trashed("dataset", engine.datasets.path(name).name)
-    dataset = engine.datasets.restore(trashed)
-    _told(common, dataset.as_dict(), f"{dataset.name} is back")
+    place = engine.datasets.path(name)
+    was_taken = place.exists()
+    dataset = engine.datasets.restore(engine.workspace.newest_trashed("dataset", place.name))
+    swapped = f"; the {name} that was there is in the trash: the same command swaps them again" if was_taken else ""
+    _told(common, dataset.as_dict(), f"{dataset.name} is back{swapped}")
     return 0
 
 

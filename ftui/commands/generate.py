@@ -11,7 +11,7 @@ from engines.config.generate import GenerateConfig
 from engines.config.job import build
 from engines.data.generate import generate as start
 from ftui import format
-from ftui.commands.llm import ConfigFile, merged
+from ftui.commands.llm import ConfigFile, merged, report_place
 from ftui.commands.train import llm
 from ftui.console import Common, finish, follow, say
 
@@ -52,7 +52,7 @@ def generate(
     def report(result: dict[str, Any]) -> None:
         report_generation(result)
         if not preview:
-            say(f"written:  {run.spec['output']}")
+            report_place(run, result)
 
     return finish(run, status, progress, as_json=common.json, report=report)
 

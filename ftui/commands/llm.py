@@ -14,8 +14,11 @@ from engines.config.prepare import PrepareConfig
 from engines.contract.errors import EXIT_FAILED, EXIT_OK, UserError
 from engines.llm import LLMEngine
 from engines.quality import evaluation
+from engines.running.runs import Run
 from ftui import evaluation_lines, format
 from ftui.console import Common, finish, follow, say, say_json
+
+SHOWN_FILES = 10  # of those that were skipped
 
 llm = App(name="llm", help="Language-model adapters: from an export to an answer.", help_format="plaintext")
 
@@ -70,9 +73,16 @@ def prepare(
 
     def report(result: dict[str, Any]) -> None:
         report_dataset(result)
-        say(f"written: {run.spec['output']}")
+        report_place(run, result)
 
     return finish(run, status, progress, as_json=common.json, report=report)
+
+
+def report_place(run: Run, result: dict[str, Any]) -> None:
+    """Where a new dataset is, and the one that it replaces."""
+    say(f"written:  {run.spec['output']}")
+    if result.get("replaced"):
+        say(f"replaced: the {run.name} that was there is in the trash; bring it back: ftui data restore {run.name}")
 
 
 def report_dataset(report: dict[str, Any]) -> None:
@@ -109,10 +119,26 @@ def report_dataset(report: dict[str, Any]) -> None:
         say(f"rows:     {format.count(rows.get('written'))}, about {tokens} tokens")
     if report.get("split"):
         say(f"split:    {report['split']['train']} to train on, {report['split']['eval']} held out")
-    for name, cause in list(((report.get("files") or {}).get("skipped") or {}).items())[:10]:
+    skipped = (report.get("files") or {}).get("skipped") or {}
+    for name, cause in list(skipped.items())[:SHOWN_FILES]:
         say(f"skipped:  {name}: {cause}")
-    if report.get("repaired") or report.get("lost"):
-        say(f"repaired: {report.get('repaired', 0)} messages, lost {report.get('lost', 0)}")
+    if len(skipped) > SHOWN_FILES:
+        say(f"skipped:  and {len(skipped) - SHOWN_FILES} more files")
+    if mended := mended_in_words(report):
+        say(f"mended:   {mended}")
+
+
+def mended_in_words(report: dict[str, Any]) -> str:
+    """What was not as it should be; empty: nothing. Rows are what files of rows have, messages what chats have."""
+    rows = report.get("records") or 0
+    what = "messages" if not rows else "rows" if not report.get("owner") else "messages and rows"
+    counts = {
+        f"{what} repaired": report.get("repaired"),
+        f"{what} lost": report.get("lost"),
+        "messages shortened": report.get("shortened"),
+        "messages joined to the turn before": report.get("joined"),
+    }
+    return ", ".join(f"{number:,} {words}" for words, number in counts.items() if number)
 
 
 def chosen_dataset(engine: LLMEngine, name: str | None) -> Any:

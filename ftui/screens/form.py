@@ -63,7 +63,7 @@ class FormScreen(Dialog[Result]):
         raise NotImplementedError
 
     def note(self) -> str:
-        """A line under the command; a warning begins with ⚠."""
+        """A line under the command; a warning begins with ⚠ and stands above it."""
         return ""
 
     def answer(self) -> Result | None:
@@ -78,9 +78,11 @@ class FormScreen(Dialog[Result]):
             text = Content.styled(f"✗ {clean_line(problem)}", "$text-error")
         else:
             text = Content.assemble(("s ", "bold $accent"), ("$ ", "$foreground-muted"), clean_line(self.command()))
-            if self.note():
-                style = "$text-warning" if self.note().startswith("⚠") else "$foreground-muted"
-                text += Content.styled(f"\n{clean_line(self.note())}", style)
+            note = clean_line(self.note())
+            if note.startswith("⚠"):  # first, because a small screen cuts the end
+                text = Content.styled(f"{note}\n", "$text-warning") + text
+            elif note:
+                text += Content.styled(f"\n{note}", "$foreground-muted")
         self.query_one("#form-command", Static).update(text)
 
     @on(ConfigForm.Described)

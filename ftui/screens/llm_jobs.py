@@ -97,10 +97,14 @@ class Jobs(RunJobs):
         demo, self._demo = self._demo, False
         if state == "done":
             self.screen.wanted_dataset = run.name
-            if not demo:
-                self.ftui.say(f"✓ {run.name} is ready", "s starts a training with it.")
-            else:
+            if demo:
                 self._start_demo()
+            elif replaced := run.result().get("replaced"):
+                restore = partial(self.engine.datasets.restore, Path(replaced))
+                self.ftui.undo_stack.append((f"{run.name} is as before; the newer one is in the trash", restore))
+                self.ftui.say(f"✓ {run.name} is ready; the one before is in the trash", "u brings that back.")
+            else:
+                self.ftui.say(f"✓ {run.name} is ready", "s starts a training with it.")
         elif state == "failed":
             status = run.status()
             self.ftui.say(f"✗ {run.name}: {status.cause}", status.next_step, severity="error")

@@ -37,7 +37,9 @@ class PrepareScreen(FormScreen[tuple[Path, str, JobConfig]]):
         return self.form.problem
 
     def note(self) -> str:
-        return f"⚠ this replaces the dataset {self.dataset_name}" if self.dataset_name in self.taken else ""
+        if self.dataset_name not in self.taken:
+            return ""
+        return f"⚠ there is a dataset {self.dataset_name} already: it goes to the trash"
 
     def command(self) -> str:
         words = command_line.prepare if self.model is PrepareConfig else command_line.generate

@@ -257,9 +257,10 @@ def statistics(dataset: Dataset) -> Content:
         lines.append(_line("owner", str(owner["name"])))
     lines.append(_line("left out", _dropped(report.get("dropped"))))
     lines += _refined(report)
-    if any(report.get(key, UNKNOWN) for key in ("repaired", "lost", "shortened")):
+    if report.get("joined") or any(report.get(key, UNKNOWN) for key in ("repaired", "lost", "shortened")):
         fixed = f"{_number(report, 'repaired')} repaired, {_number(report, 'lost')} lost, "
-        lines.append(_line("mended", f"{fixed}{_number(report, 'shortened')} shortened"))
+        joined = f", {_number(report, 'joined')} joined" if report.get("joined") else ""
+        lines.append(_line("mended", f"{fixed}{_number(report, 'shortened')} shortened{joined}"))
     return Content("\n").join([*lines, *_problems(report)])
 
 

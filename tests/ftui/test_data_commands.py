@@ -266,6 +266,46 @@ def test_numbers_below_0_are_wrong_usage(home: Path, words: list[str], option: s
     assert done.returncode == 2 and option in done.stderr and "Traceback" not in done.stderr
 
 
+def test_a_name_that_is_taken_is_said_and_swapped(home: Path, tmp_path: Path) -> None:
+    before = lines(home, "one")
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"prompt": "q", "completion": "a"}\n')
+    said = ftui(home, "llm", "prepare", other, "--name", "one").stdout
+    assert "the one that was there is in the trash; bring it back: ftui data restore one" in said
+    assert len(lines(home, "one")) == 1
+    assert "one is back; the one that was there is in the trash" in ftui(home, "data", "restore", "one").stdout
+    assert lines(home, "one") == before
+    told(home, "data", "restore", "one")
+    assert len(lines(home, "one")) == 1
+
+
+def test_datasets_of_different_sources_get_names_of_their_own(home: Path, tmp_path: Path) -> None:
+    for folder in ("june", "july"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "talk.jsonl").write_text(json.dumps({"prompt": folder, "completion": "a"}) + "\n")
+    sources = [tmp_path / folder / "talk.jsonl" for folder in ("june", "july", "june")]
+    made = [told(home, "llm", "prepare", source)["name"] for source in sources]
+    assert made == ["talk", "talk-2", "talk"]
+    assert (
+        told(home, "llm", "generate", "--from-project", SAMPLE.parents[2] / "docs", "--name", "talk")["name"] == "talk"
+    )
+    assert told(home, "llm", "prepare", sources[0])["name"] == "talk-3"
+
+
+def test_files_and_dialogs_that_are_not_as_they_should_be_are_counted(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(13):
+        (folder / f"photo{number}.png").write_bytes(b"\x89PNG\0")
+    row = {"messages": [{"role": role, "content": "text"} for role in ("user", "user", "assistant")]}
+    (folder / "rows.jsonl").write_text(json.dumps(row) + ",\n{\n")
+    said = ftui(home, "llm", "prepare", folder, "--name", "many").stdout
+    assert said.count("skipped:") == 11 and "skipped:  and 3 more files" in said
+    assert "mended:   1 rows repaired, 1 rows lost, 1 messages joined to the turn before" in said
+    said = ftui(home, "llm", "prepare", SAMPLE, "--name", "short", "--max-message-length", "60").stdout
+    assert "mended:" in said and "messages shortened" in said
+
+
 def test_tokens_shows_what_is_learned(home: Path, embedded_model: Path) -> None:
     model = ["--base-model", str(embedded_model)]
     found = told(home, "data", "tokens", "one", "--count", "2", "--max-seq-length", "32", *model)

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from engines.config.prepare import PrepareConfig
 from engines.llm import LLMEngine
 from ftui.screens.dataset_dialogs import ExportScreen, MergeScreen, RenameScreen
+from ftui.screens.open_file import OpenFileScreen
+from ftui.screens.prepare import PrepareScreen
 from tests.tui.conftest import Driver, add_dataset, opened
 
 SIZES = [(80, 24), (120, 40)]
@@ -100,6 +103,41 @@ async def test_a_dataset_is_written_for_another_program(
         await ui.press("w")
         await replace(ui, str(output))
         await ui.until(lambda: ui.shows("mine.jsonl exists already"))
+
+
+async def open_file(ui: Driver, path: Path) -> None:
+    await ui.press("o")
+    await ui.until(lambda: isinstance(ui.app.screen, OpenFileScreen) and ui.app.focused)
+    await ui.type(str(path))
+    await ui.press("enter")
+    await ui.until(lambda: isinstance(ui.app.screen, PrepareScreen))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_dataset_that_is_replaced_is_said_before_and_comes_back(
+    engine: LLMEngine, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    source = tmp_path / "talk.jsonl"
+    source.write_text('{"prompt": "q", "completion": "a"}\n' * 3)
+    assert engine.runs.wait(engine.prepare(source, PrepareConfig()), timeout=30).state == "done"
+    source.write_text('{"prompt": "q", "completion": "a"}\n' * 5)
+    other = tmp_path / "other" / "talk.jsonl"
+    other.parent.mkdir()
+    other.write_text('{"prompt": "other", "completion": "a"}\n')
+    async with opened(engine, size) as ui:
+        await chosen(ui, "talk")
+        await open_file(ui, other)
+        await ui.until(lambda: ui.shows("talk-2") and not ui.shows("goes to the trash"))
+        await ui.press("escape")
+        await open_file(ui, source)
+        await ui.until(lambda: ui.shows("there is a dataset talk already: it goes to the trash"))
+        await ui.press("s")
+        await ui.until(lambda: ui.shows("talk is ready", "u brings that back"))
+        assert engine.datasets.get("talk").dialogs == 5
+        await ui.press("u")
+        await ui.until(lambda: ui.shows("as before") and engine.datasets.get("talk").dialogs == 3)
+        trashed = engine.workspace.newest_trashed("dataset", engine.datasets.path("talk").name)
+        assert trashed.read_text().count("\n") == 5
 
 
 async def test_c_counts_all_tokens(engine: LLMEngine, embedded_model: Path) -> None:
