@@ -170,9 +170,7 @@ class Generation:
         }
 
 
-def generate(
-    project: Path, output: Path, config: GenerateConfig, memory: Path, home: Path | None = None
-) -> tuple[Report, Path | None]:
+def generate(project: Path, output: Path, config: GenerateConfig, memory: Path, home: Path | None = None) -> Report:
     """Write `output` and its report. Raises UserError, OSError, Stopped. home, and what is returned: see `prepare`."""
     check_project(project)
     check_output(project, output, has_parts=False, home=home)
@@ -189,7 +187,7 @@ def generate(
             "output_sha256": rows.sha256.hexdigest(),
         }
         replaced = publish(rows, report, home=home)
-    return report, replaced
+    return {**report, "replaced": str(replaced) if replaced else None}
 
 
 def preview(project: Path, config: GenerateConfig, memory: Path) -> Report:
@@ -247,8 +245,8 @@ def main() -> None:
         config = read_config(arguments.config)
         if arguments.preview:
             return preview(arguments.project, config, memory)
-        report, replaced = generate(arguments.project, arguments.output, config, memory, arguments.home)
-        return {"output": str(arguments.output), "replaced": str(replaced) if replaced else None, **report}
+        report = generate(arguments.project, arguments.output, config, memory, arguments.home)
+        return {"output": str(arguments.output), **report}
 
     run_job(work)
 

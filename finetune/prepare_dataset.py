@@ -43,10 +43,11 @@ Report = dict[str, Any]
 
 def prepare(
     source: str, output: Path, config: PrepareConfig, transcriber: Path | None = None, *, home: Path | None = None
-) -> tuple[Report, Path | None]:
+) -> Report:
     """Write `output`, its split and its report. Raises UserError, OSError, Stopped.
 
-    home: the workspace that it is in. Returns the report, and where in the trash the dataset is that was there before.
+    home: the workspace that it is in. Returns the report and, as `replaced`, where in the trash the dataset is that was
+    there before.
     """
     check_output(Path(source), output, has_parts=bool(config.split), home=home)
     remove_leftovers(output)
@@ -77,7 +78,7 @@ def prepare(
                 "output_sha256": rows.sha256.hexdigest(),
             }
             replaced = publish(rows, report, made, home)
-    return report, replaced
+    return {**report, "replaced": str(replaced) if replaced else None}
 
 
 def nothing_left(refiner: Refiner) -> UserError:
@@ -164,10 +165,8 @@ def main() -> None:
 
     def work() -> Report:
         config = read_config(arguments.config)
-        report, replaced = prepare(
-            arguments.input, arguments.output, config, arguments.transcriber, home=arguments.home
-        )
-        return {"output": str(arguments.output), "replaced": str(replaced) if replaced else None, **report}
+        report = prepare(arguments.input, arguments.output, config, arguments.transcriber, home=arguments.home)
+        return {"output": str(arguments.output), **report}
 
     run_job(work)
 

@@ -26,7 +26,7 @@ class Refiner:
         self.config = config
         self.write = write
         self.formed = self.windowed = self.written = 0
-        self._sample: list[tuple[int, int]] = []  # tokens by the rank of the conversation, which is as good as chance
+        self._sample: list[tuple[int, Dialog]] = []  # by the rank of their conversation, which is as good as chance
         self._highest_rank = 1 << 32
         self.redactor: Any = None
         if config.redact:
@@ -75,7 +75,7 @@ class Refiner:
         highest = self._highest_rank
         for row in rows:
             if (rank := crc32(row.conversation.encode())) < highest:
-                self._sample.append((rank, estimate_trained_tokens(row)))
+                self._sample.append((rank, row))
                 if len(self._sample) == 2 * SAMPLED:
                     self._choose_sample()
                     highest = self._highest_rank
@@ -90,7 +90,8 @@ class Refiner:
     def estimated_tokens(self) -> int:
         """Tokens of all rows, by the estimate of a sample of them."""
         self._choose_sample()
-        return round(sum(tokens for _, tokens in self._sample) / max(1, len(self._sample)) * self.written)
+        tokens = sum(estimate_trained_tokens(row) for _, row in self._sample)
+        return round(tokens / max(1, len(self._sample)) * self.written)
 
     def counts(self) -> dict[str, Any]:
         """What `absorb` takes."""

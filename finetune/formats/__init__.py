@@ -160,9 +160,8 @@ def _first_values(head: bytes) -> list[object]:
     try:
         if stream.peek() == "[":
             keys = set(outline(head)[1])
-            values += stream.records(
-                lambda value: recognise(value) is not None and keys <= value.keys(), in_array=True
-            )  # those of a record that the head cuts are none
+            # What is part of a record that the head cuts is none.
+            values += stream.whole_records(lambda value: recognise(value) is not None and keys <= value.keys())
         whole: dict[str, object] = {}
         values.append(whole)
         for key in stream.members() if stream.peek() == "{" else ():
@@ -171,7 +170,7 @@ def _first_values(head: bytes) -> list[object]:
                 continue
             items: list[object] = []
             whole[key] = items
-            for value in stream.records(_is_surely_one, in_array=True):
+            for value in stream.whole_records(_is_surely_one):
                 items.append(value)
                 values.append(value)
     except DamagedJson:

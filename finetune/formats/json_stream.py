@@ -99,6 +99,10 @@ class JsonStream:
                 self._expect(",")
         self._expect("}")
 
+    def whole_records(self, is_record: Callable[[Any], bool]) -> Iterator[Any]:
+        """Those of the array that comes next that can be read."""
+        return (value for value in self.records(is_record, in_array=True) if type(value) is not Damaged)
+
     def records(self, is_record: Callable[[Any], bool], *, in_array: bool) -> Iterator[Any]:
         """The items of an array, a trailing comma let pass, or else the values that follow each other in the document.
 

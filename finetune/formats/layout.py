@@ -83,7 +83,7 @@ def _layout_of_object(text: bytes, is_record: Matches) -> Layout:
             if stream.peek() != "[":
                 start[key] = stream.value()
                 continue
-            for value in stream.records(lambda value: isinstance(value, dict) and is_record(value), in_array=True):
+            for value in stream.whole_records(lambda value: isinstance(value, dict) and is_record(value)):
                 start[key].append(value)
                 if not found and isinstance(value, dict) and is_record(value):
                     found = key

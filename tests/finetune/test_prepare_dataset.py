@@ -194,10 +194,12 @@ def test_unreadable_file(tmp_path: Path) -> None:
 def test_no_room_leaves_the_old_dataset(tmp_path: Path) -> None:
     source = write(tmp_path / "r.json", chat(*dialog(5000)))
     output = tmp_path / "out.jsonl"
-    output.write_text("the old one\n")
+    old = write(tmp_path / "old.json", chat(*dialog(1)))
+    assert run(old, output)[0] == 0
+    before = output.read_bytes()
     error = refused(tmp_path, source, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)))
     assert error["code"] == "failed" and "no room left" in error["cause"]
-    assert output.read_text() == "the old one\n"
+    assert output.read_bytes() == before
 
 
 def test_repaired_and_lost_are_told(tmp_path: Path) -> None:

@@ -81,7 +81,8 @@ def datasets(tmp_path: Path) -> Datasets:
 
 def make(datasets: Datasets, name: str, word: str, split: int) -> Path | None:
     source = write_rows(datasets.workspace.home / f"{word}.jsonl", *rows_of(word))
-    return prepare(str(source), datasets.path(name), PrepareConfig(split=split), home=datasets.workspace.home)[1]
+    made = prepare(str(source), datasets.path(name), PrepareConfig(split=split), home=datasets.workspace.home)
+    return Path(made["replaced"]) if made["replaced"] else None
 
 
 def files(dataset: Path) -> list[bytes | None]:

@@ -175,7 +175,7 @@ def test_a_split_that_nobody_asked_for_is_the_one_of_a_training(tmp_path: Path) 
     """The parts in the workspace are what a training holds out; another share and edits are obeyed nevertheless."""
     source = write_dataset(tmp_path / "rows.jsonl", dialog_rows(40))
     file = tmp_path / "d_dataset.jsonl"
-    report, _ = prepare(str(source), file, PrepareConfig(), home=tmp_path)
+    report = prepare(str(source), file, PrepareConfig(), home=tmp_path)
     assert report["split"] == {"train": 36, "eval": 4, "conversations_held_out": 4}
     own = [[dialog.conversation for dialog in rows.read_dialogs(part)] for part in part_paths(file)]
     assert [[dialog.conversation for dialog in part] for part in rows.read_parts(file, 0.1)] == own
@@ -194,7 +194,7 @@ def test_a_split_that_nobody_asked_for_is_the_one_of_a_training(tmp_path: Path) 
 def test_one_conversation_is_not_split_by_itself(tmp_path: Path) -> None:
     source = write_dataset(tmp_path / "rows.jsonl", [{**row, "conversation": "0"} for row in dialog_rows(3)])
     file = tmp_path / "d_dataset.jsonl"
-    assert prepare(str(source), file, PrepareConfig(), home=tmp_path)[0]["split"] is None
+    assert prepare(str(source), file, PrepareConfig(), home=tmp_path)["split"] is None
     assert not any(part.exists() for part in part_paths(file))
 
 

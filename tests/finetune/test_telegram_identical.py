@@ -106,7 +106,7 @@ def prepared(
     folder: Path, source: Path, monkeypatch: pytest.MonkeyPatch, block: int, **config: Any
 ) -> tuple[bytes, Any]:
     """(dataset, report without its parameters)"""
-    monkeypatch.setitem(reading.EXPORTS, "telegram", lambda path: Export(path, block))
+    monkeypatch.setattr(Export.__init__, "__defaults__", (block, None))
     output = folder / "out.jsonl"
     report = prepare(str(source), output, PrepareConfig(**config))
     del report["config"]
