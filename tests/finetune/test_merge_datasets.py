@@ -48,7 +48,7 @@ def parts(engine: LLMEngine, tmp_path: Path) -> dict[str, Path]:
     """A chat, split as any dataset; rows of which somebody held out a third; a file that is not split."""
     source = write_dataset(tmp_path / "rows.jsonl", dialog_rows(30))
     found = {name: engine.datasets.path(name) for name in ("chat", "third")}
-    prepare(str(SAMPLE), found["chat"], PrepareConfig(), in_workspace=True)
+    prepare(str(SAMPLE), found["chat"], PrepareConfig(), home=engine.workspace.home)
     prepare(str(source), found["third"], PrepareConfig(split=10))
     return {**found, "file": write_dataset(tmp_path / "own.jsonl", dialog_rows(40))}
 
