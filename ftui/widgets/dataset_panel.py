@@ -27,7 +27,7 @@ from ftui.widgets.list_table import ListTable
 from ftui.widgets.pane import Pane
 from ftui.widgets.preview import PAGE, Dialogs, Preview
 
-LONGEST_PROBLEM = 120  # characters
+LONGEST_PROBLEM = 54  # characters: one line of a small screen
 REASONS = 3  # why messages were left out: so many are named
 
 
@@ -270,7 +270,8 @@ def _problems(report: dict[str, Any]) -> list[Content]:
     if not found:
         return []
     more = f" (e: {count(len(found) - 1)} more)" if len(found) > 1 else ""
-    return [_line("problems", f"{found[0][:LONGEST_PROBLEM]}{more}")]
+    first = found[0] if len(found[0]) <= LONGEST_PROBLEM else f"{found[0][: LONGEST_PROBLEM - 1]}…"
+    return [_line("problems", f"{first}{more}")]
 
 
 def _made_of_project(report: dict[str, Any]) -> list[Content]:

@@ -71,7 +71,7 @@ def test_prepare_to_an_output_file(ftui: Any, tmp_path: Path) -> None:
     ("content", "arguments", "code", "cause"),
     [
         ("<html><body>Telegram</body></html>", [], 3, "HTML"),
-        ("not json", [], 3, "not JSON"),
+        ("not json", [], 3, "is plain text"),
         ("", [], 3, "empty"),
         ('{"name": "x", "type": "personal_chat", "id": 1, "messages": []}', [], 3, ""),
         (None, [], 4, "no file"),
