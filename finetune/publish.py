@@ -65,7 +65,7 @@ def check_place(dataset: Path, *, has_parts: bool) -> set[Path]:
     if foreign:
         raise UserError(
             "conflict",
-            f"{foreign[0]} is there, and not as a preparation has left it",
+            f"{foreign[0]} exists, and was made by no preparation or edited since",
             "Name another file with --output, or delete that one.",
         )
     return ours
