@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -17,12 +16,12 @@ from finetune.dialog_counts import GROUP_CHATS
 from finetune.dialogs import DialogBuilder
 from finetune.formats import ROW_FORMATS, Detected, detect
 from finetune.formats.chat_export import ChatExport
-from finetune.formats.column_map import column_format, template_format
-from finetune.formats.format import RowFormat
+from finetune.formats.column_map import own_format
 from finetune.formats.owner import Owner, find_owner
-from finetune.formats.records import RecordBatch, Rows
+from finetune.formats.records import Rows
 from finetune.formats.refusal import NAME_COLUMNS
 from finetune.formats.telegram import Export
+from finetune.formats.trust import Unreadable, trusted
 from finetune.formats.whatsapp import WhatsApp, name_of
 from finetune.ready_dialogs import ReadyDialogs
 from finetune.refine import Refiner
@@ -30,15 +29,6 @@ from finetune.row_file import Progress, RowFile
 
 MAX_KEPT_PROBLEMS = 20
 BATCHES_BETWEEN_LOOKS = 10  # at the clock and at a wish to stop
-JUDGED_RECORDS = 1000  # by which a file of a folder is judged
-
-
-class Unreadable(Exception):
-    """Most of a file's records cannot be read, so the others are hardly what was meant. records: looked at."""
-
-    def __init__(self, what: str, records: int):
-        super().__init__(what)
-        self.records = records
 
 
 class Reading:
@@ -71,7 +61,7 @@ class Reading:
         self._telling: tuple[str, UserError] | None = None  # the first skipped file of a known format, and why
         self._named = ""  # opens what is said of the file, if there are several
         self._done = 0  # bytes of the files before
-        self._own_format = own_format(config)
+        self._own_format = own_format(config.columns, config.template)
 
     def read(
         self, file: Path, name: str, *,
@@ -214,7 +204,7 @@ class Reading:
             what = "a record" if rows.good else f"none of the {rows.bad:,} rows"
             raise UserError(
                 "bad_input",
-                f"{what} of {name} can{'not' if rows.good else ''} be read; {rows.problems[0]}",
+                f"{what} of {name} can{'not' if rows.good else ''} be read; {rows.first_bad}",
                 self._mend_of(rows),
             )
         self.formats.update(dict.fromkeys(rows.shapes, 1))
@@ -293,27 +283,3 @@ class Reading:
             "lost": self.lost,
             "problems": self.problems,
         }
-
-
-def trusted(rows: Rows) -> Iterator[RecordBatch]:
-    """The dialogs of one file of many. Raises Unreadable, before the first of them."""
-    batches = rows.batches()
-    waiting = []
-    for batch in batches:
-        waiting.append(batch)
-        if rows.good + rows.bad >= JUDGED_RECORDS:
-            break
-    if rows.bad > rows.good:
-        looked_at = rows.good + rows.bad
-        raise Unreadable(f"{rows.bad:,} of its {looked_at:,} records cannot be read; {rows.problems[0]}", looked_at)
-    yield from waiting
-    yield from batches
-
-
-def own_format(config: PrepareConfig) -> RowFormat | None:
-    """How records are read that the user has described. Raises UserError."""
-    if config.columns and config.template:
-        raise UserError("usage", "columns and a template were both given", "Give one of them.")
-    if config.columns:
-        return column_format(config.columns)
-    return template_format(config.template) if config.template else None

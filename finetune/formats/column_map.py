@@ -16,6 +16,15 @@ from finetune.formats.format import RowFormat
 PARTS = ("system", "user", "assistant", "label")
 
 
+def own_format(columns: list[str], template: str) -> RowFormat | None:
+    """How records are read that the user has described; None: nobody has. Raises UserError."""
+    if columns and template:
+        raise UserError("usage", "columns and a template were both given", "Give one of them.")
+    if columns:
+        return column_format(columns)
+    return template_format(template) if template else None
+
+
 def column_format(columns: list[str]) -> RowFormat:
     """Raises UserError for a mapping that gives no question and answer."""
     mapping = dict(part.split("=", 1) for part in columns if "=" in part)

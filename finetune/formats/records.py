@@ -80,6 +80,7 @@ class Rows:
         self.bytes_read = self.good = self.bad = self.repaired = 0
         self.problems: list[str] = []
         self.described = 0  # problems in all
+        self.first_bad = ""  # why the first record that is left out is
         self.shapes: Counter[str] = Counter()
         self._joined: RecordBatch | None = None  # of a format whose records are one conversation
         self._last: RowFormat | None = None  # of the row before, because files are seldom mixed
@@ -267,6 +268,7 @@ class Rows:
 
     def _report(self, place: int, problem: str) -> None:
         self.bad += 1
+        self.first_bad = self.first_bad or f"{self.layout.unit} {place}: {problem}"
         self._describe(place, problem)
 
     def _describe(self, place: int, text: str) -> None:
