@@ -15,6 +15,15 @@ def exact(value: float) -> str:
     return short if float(short) == value else repr(value)
 
 
+def as_text(value: Any, separator: str = ",") -> str:
+    """A value as it is typed into a field."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return f"{separator} ".join(map(str, value))
+    return exact(value) if isinstance(value, float) else str(value)
+
+
 def flags(values: dict[str, Any]) -> list[str]:
     """`{"lora_rank": 4, "include_groups": True}` as flags."""
     words = []

@@ -15,9 +15,9 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")  # of a model or a dataset
 
 
 class JobConfig(BaseModel):
-    """Base of all parameter models: unknown names are an error, not a silence."""
+    """Base of all parameter models: unknown names are an error, not a silence, and a number is a finite one."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
 
 Config = TypeVar("Config", bound=JobConfig)

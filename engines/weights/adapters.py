@@ -21,10 +21,9 @@ from typing import Any
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.contract.fingerprints import ADAPTER_FILES as FILES
+from engines.weights import adapter_card
+from engines.weights.adapter_card import LONGEST_NOTE, MOST_TAGS
 from engines.workspace import NAME, Workspace, check_name, is_real_dir
-
-LONGEST_NOTE = 2000
-MOST_TAGS = 20
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,7 @@ class Adapter:
     rank: int | None
     loss: float | None
     eval_loss: float | None
+    figures: dict[str, float]
     run: str
     config: dict[str, Any]
     notes: str
@@ -208,29 +208,31 @@ class Adapters:
         return name
 
     def _read(self, path: Path, active: str | None) -> Adapter:
-        card = statefiles.read_object(path / "card.json")
+        card = adapter_card.believed(statefiles.read_object(path / "card.json"))
         peft = statefiles.read_object(path / "final" / FILES[0])
-        figures = card.get("figures", {})
+        dataset, figures, rank = card.get("dataset", {}), card.get("figures", {}), peft.get("r")
         complete = _is_complete(path)
         return Adapter(
             name=path.name,
             path=path,
             complete=complete,
             active=path.name == active,
-            base_model=str(card.get("base_model") or peft.get("base_model_name_or_path") or ""),
-            base_identity=str(card.get("base_identity", "")),
-            dataset=str(card.get("dataset", {}).get("name", "")),
-            dataset_path=str(card.get("dataset", {}).get("path", "")),
-            created_at=card.get("created_at") or path.stat().st_mtime,
+            base_model=card.get("base_model")
+            or adapter_card.text(peft.get("base_model_name_or_path"), adapter_card.LONGEST_PATH),
+            base_identity=card.get("base_identity", ""),
+            dataset=dataset.get("name", ""),
+            dataset_path=dataset.get("path", ""),
+            created_at=card.get("created_at", path.stat().st_mtime),
             size=sum(file.stat().st_size for file in (path / "final").glob("*") if file.is_file()) if complete else 0,
-            rank=peft.get("r"),
+            rank=rank if type(rank) is int else None,
             loss=figures.get("loss"),
             eval_loss=figures.get("eval_loss"),
-            run=str(card.get("run", "")),
+            figures=figures,
+            run=card.get("run", ""),
             config=card.get("config", {}),
-            notes=str(card.get("notes", "")),
-            tags=tuple(str(tag) for tag in card.get("tags", [])),
-            dataset_fingerprint=str(card.get("dataset", {}).get("fingerprint", "")),
+            notes=card.get("notes", ""),
+            tags=tuple(card.get("tags", [])),
+            dataset_fingerprint=dataset.get("fingerprint", ""),
         )
 
 

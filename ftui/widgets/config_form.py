@@ -22,7 +22,7 @@ from textual.widgets import Input, Label, Select, Switch
 
 from engines.config.job import JobConfig, explain
 from ftui.clean import clean_line
-from ftui.command_line import exact
+from ftui.command_line import as_text
 from ftui.typing_keys import EndsWithEnter
 
 Config = TypeVar("Config", bound=JobConfig)
@@ -65,15 +65,6 @@ def fields_of(model: type[JobConfig]) -> Iterator[FieldSpec]:
 def _bounds(schema: dict[str, Any]) -> str:
     signs = {"minimum": "≥ ", "exclusiveMinimum": "> ", "maximum": "≤ ", "exclusiveMaximum": "< "}
     return ", ".join(f"{sign}{schema[key]:g}" for key, sign in signs.items() if key in schema)
-
-
-def as_text(value: Any, separator: str = ",") -> str:
-    """A value as it is typed into a field."""
-    if value is None:
-        return ""
-    if isinstance(value, list):
-        return f"{separator} ".join(map(str, value))
-    return exact(value) if isinstance(value, float) else str(value)
 
 
 class FieldRow(EndsWithEnter, Widget, can_focus=True):
