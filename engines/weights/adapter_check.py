@@ -7,6 +7,7 @@ trained whole (`modules_to_save`) have their name without a `lora_` part.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,13 +55,15 @@ def check_folder(final: Path) -> AdapterShape:
             f"it holds a tensor {strange[:80]!r}" if strange else "it holds no tensors",
             f"An adapter of peft has names that begin with {PREFIX}.",
         )
+    layers = _layers(tensors)
+    _check_ranks(config, layers, tensors)
     return AdapterShape(
         rank=max([config["r"], *config.get("rank_pattern", {}).values()]),
         is_dora=bool(config.get("use_dora")),
         whole_layers=tuple(config.get("modules_to_save") or ()),
         bias=str(config.get("bias", "none")),
         base_model=str(config.get("base_model_name_or_path") or ""),
-        layers=_layers(tensors),
+        layers=layers,
     )
 
 
@@ -74,7 +77,18 @@ def _config(file: Path) -> dict[str, Any]:
     whole = config.get("modules_to_save") or []
     if not isinstance(whole, list) or not all(isinstance(name, str) for name in whole):
         raise UserError("bad_input", f"{file.name} names layers that are no names", "Get the adapter again.")
+    if not _are_targets(config.get("target_modules")) and not config.get("target_parameters"):
+        raise UserError("bad_input", f"{file.name} does not say which layers it changes", "Get the adapter again.")
     return {**config, "rank_pattern": pattern}
+
+
+def _are_targets(value: object) -> bool:
+    """A pattern, or names."""
+    return bool(value) and (isinstance(value, str) or (isinstance(value, list) and all(map(_is_text, value))))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _is_rank(value: object) -> bool:
@@ -93,6 +107,31 @@ def _layers(tensors: dict[str, tensor_files.Tensor]) -> dict[str, tuple[int, int
             raise UserError("bad_input", f"the two halves of {layer[-60:]} do not fit together", "Get the file again.")
         layers[layer.removeprefix(PREFIX)] = (down.shape[1], up.shape[0])
     return layers
+
+
+def _check_ranks(config: dict[str, Any], layers: dict[str, Any], tensors: dict[str, tensor_files.Tensor]) -> None:
+    """Raises UserError where a layer has another rank than the config says, or DoRA without what it learned."""
+    for layer in layers:
+        has, wanted = tensors[f"{PREFIX}{layer}.lora_A.weight"].shape[0], _ranks_of(layer, config)
+        if has not in wanted:
+            said = " or ".join(map(str, sorted(wanted)))
+            raise UserError("bad_input", f"{layer[-60:]} has rank {has}, its config says {said}", "Get it again.")
+        if config.get("use_dora") and f"{PREFIX}{layer}.lora_magnitude_vector" not in tensors:
+            raise UserError("bad_input", f"it is DoRA, but {layer[-60:]} has no magnitudes", "Get the adapter again.")
+
+
+def _ranks_of(layer: str, config: dict[str, Any]) -> set[int]:
+    """The rank that peft gives a layer: of the first name in rank_pattern that is an end of the layer's, else r.
+
+    Such a name may be a regular expression. Of somebody else's that is not tried: then it is one of all ranks.
+    """
+    pattern: dict[str, int] = config["rank_pattern"]
+    for name, rank in pattern.items():
+        if not re.fullmatch(r"[\w.]+", name):
+            return {config["r"], *pattern.values()}
+        if layer == name or layer.endswith(f".{name}"):
+            return {rank}
+    return {config["r"]}
 
 
 def check_fit(shape: AdapterShape, base: Path) -> None:

@@ -150,7 +150,7 @@ class AdapterJobs:
             if path is not None:
                 self._take_in(path, None)
 
-        self.screen.app.push_screen(OpenFileScreen(Path.cwd()), chosen)
+        self.screen.app.push_screen(OpenFileScreen(Path.cwd(), "Import an adapter: its folder or archive"), chosen)
 
     def _take_in(self, path: Path, base_model: str | None) -> None:
         """Import; where the base model is not known here, ask for it."""
@@ -165,12 +165,16 @@ class AdapterJobs:
             dialog = AskText("Which base model?", f"{error.cause}. A folder, or owner/name on the hub.")
             self._ask(dialog, lambda base: self._take_in(path, base) if base else None)
 
+        told: list[str] = []
+
         def done(adapter: Adapter) -> None:
             self.jobs.ftui.say(f"✓ {adapter.name} is here", "enter activates it.")
+            for text in told:
+                self.jobs.ftui.say(f"! {text}", severity="warning")
             self.screen.go_to("adapters")
             self.screen.scan()
 
-        work = partial(import_adapter, engine.adapters, engine.models, path, base_model=base_model)
+        work = partial(import_adapter, engine.adapters, engine.models, path, base_model=base_model, tell=told.append)
         self.jobs.ftui.in_background("adapter", work, done, failed)
 
     # --- talking and serving ---
