@@ -39,7 +39,12 @@ def write_adapter(folder: Path, base: str = "some/base", *, rank: int = 2, width
     document = {"peft_type": "LORA", "r": rank, "base_model_name_or_path": base, "target_modules": ["q_proj"], **config}
     (folder / "adapter_config.json").write_text(json.dumps(document))
     layer = f"base_model.model.{LAYER}"
-    shapes = {f"{layer}.lora_A.weight": (rank, width), f"{layer}.lora_B.weight": (width, rank)}
+    shapes: dict[str, tuple[int, ...]] = {
+        f"{layer}.lora_A.weight": (rank, width),
+        f"{layer}.lora_B.weight": (width, rank),
+    }
+    if config.get("use_dora"):
+        shapes[f"{layer}.lora_magnitude_vector"] = (width,)
     write_tensors(folder / "adapter_model.safetensors", shapes)
     return folder
 
