@@ -20,7 +20,7 @@ from engines.contract.errors import UserError
 from engines.running import devices
 from engines.running.questions import ask_script
 from engines.running.runs import Run, Runs
-from engines.servers import server_start, stand_in
+from engines.servers import on_activate, server_start, stand_in
 from engines.servers.server_clients import Client, ServerGone
 from engines.servers.server_fit import same_base
 from engines.servers.server_kinds import KINDS, detect
@@ -282,6 +282,9 @@ class Serving:
         return [str(word) for word in saved] if isinstance(saved, list) else []
 
     def set_on_activate(self, argv: list[str]) -> None:
+        """Raises UserError for a program that is not there."""
+        if argv:
+            on_activate.check(argv, self.workspace.home)
         settings = statefiles.read_object(self.workspace.settings)
         settings["on_activate"] = argv
         statefiles.write_json(self.workspace.settings, settings)

@@ -86,12 +86,12 @@ def _tags(value: Any) -> list[str]:
 
 def _config(value: Any) -> dict[str, Any]:
     """The parameters of a training that TrainConfig would take, as they stand there."""
-    from pydantic import ValidationError  # a face that only opens does without it
+    if not isinstance(value, dict) or not value:
+        return {}
+    from pydantic import ValidationError  # takes a while; who has no such card does without it
 
     from engines.config.train import TrainConfig
 
-    if not isinstance(value, dict):
-        return {}
     kept = {name: item for name, item in value.items() if len(str(item)) <= LONGEST_VALUE}
     try:
         TrainConfig.model_validate(kept)

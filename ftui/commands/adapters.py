@@ -198,7 +198,7 @@ def delete(
     try:
         where = activation.delete(name, even_if_active=yes)
     except UserError as error:
-        if error.code == "conflict":
+        if error.code == "conflict" and not yes:
             error.next_step = "Add --yes to delete it all the same, or run `ftui adapters base` first."
         raise
     if common.json:

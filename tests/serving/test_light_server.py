@@ -174,6 +174,12 @@ def test_a_renamed_adapter_goes_on_answering(served: LLMEngine) -> None:
     served.activation.rename("a", "c")
     state = served.serving.state(served.serving.servers()[0])
     assert state.active is not None and state.active.startswith("c@")
+    served.serving.set_on_activate(["false"])
+    with pytest.raises(UserError, match="c was not renamed"):
+        served.activation.rename("c", "a")
+    served.serving.set_on_activate([])
+    now = served.serving.state(served.serving.servers()[0])
+    assert (now.active or "").startswith("c@") and served.adapters.active() == "c" and len(now.adapters) == 1
     served.activation.rename("c", "a")
 
 
