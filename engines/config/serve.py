@@ -42,7 +42,8 @@ class ServeConfig(JobConfig):
         Literal["auto", "nf4", "none"],
         Field(
             title="Quantization",
-            description="nf4: the base model in 4 bit; auto: nf4 on a GPU, as in training, none on a CPU",
+            description="nf4: the base model in 4 bit; auto: nf4 on a GPU, as in training, none on a CPU; "
+            "vllm takes one that is quantised already as it is",
         ),
     ] = "auto"
     max_lora_rank: Annotated[
@@ -51,7 +52,8 @@ class ServeConfig(JobConfig):
             title="Highest rank",
             ge=0,
             le=512,
-            description="vllm: of any adapter; 0: what the adapters of this base model need, at least 16",
+            description="vllm: of any adapter, rounded up to one that it knows; 0: what the adapters of this base "
+            "model need, at least 16",
         ),
     ] = 0
     max_loras: Annotated[

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from engines.contract import fingerprints
 from engines.contract.errors import UserError
+from engines.servers.server_start import RANKS, vllm_rank
 from engines.weights import adapter_check
 from engines.weights.adapters import Adapter
 
 if TYPE_CHECKING:
     from engines.servers.serving import ServerState
+
+MERGE_IT = "Merge it into its base model, or serve it with the light server: ftui serve-llm start --kind light."
 
 
 def same_base(adapter: Adapter, model: str) -> bool:
@@ -41,12 +44,12 @@ def check_served(adapter: Adapter, state: ServerState) -> None:
         raise UserError(
             "conflict",
             f"{adapter.name} has rank {shape.rank}, {where} takes at most {server.highest_rank}",
-            f"Start it again with --max-lora-rank {shape.rank}.",
+            f"Start it again with --max-lora-rank {vllm_rank(shape.rank)}." if shape.rank <= RANKS[-1] else MERGE_IT,
         )
     if server.kind != "light" and (shape.is_dora or shape.whole_layers or shape.bias != "none"):
         what = "DoRA" if shape.is_dora else "layers trained whole" if shape.whole_layers else "biases"
         raise UserError(
             "conflict",
             f"{adapter.name} has {what}, which {where} cannot serve",
-            "Merge it into its base model, or serve it with the light server: ftui serve-llm start --kind light.",
+            MERGE_IT,
         )

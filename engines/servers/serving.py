@@ -30,7 +30,7 @@ from engines.setup.environments import Environments
 from engines.weights import adapter_versions
 from engines.weights.adapters import Adapter, Adapters
 from engines.weights.models import Models
-from engines.workspace import Workspace
+from engines.workspace import Workspace, check_name
 
 LONGEST_START = 900.0  # seconds; a large model from a slow disk
 STOP_GRACE = {
@@ -156,17 +156,27 @@ class Serving:
     # --- adopting ---
 
     def adopt(self, url: str, name: str | None = None) -> Server:
-        """Take a server that runs already into the list. Raises UserError for what is none."""
+        """Take a server that runs already into the list. Raises UserError for what is none, or was started here."""
         client = detect(url)
         server = Server(name or f"{client.kind}-{client.url.rpartition(':')[2]}", client.kind, client.url)
+        check_name(server.name, "a server")
+        there = self.servers()
+        here = (server.url, server.url.replace("localhost", HOST))
+        own = next((item for item in there if item.url in here and item.run is not None), None)
+        if own is not None:
+            cause = f"{own.name} at {own.url} was started here, and follows the active adapter already"
+            raise UserError("conflict", cause, "Nothing to do.")
         others = [item for item in self._adopted() if item.url != server.url]
-        if any(item.name == server.name for item in [*others, *self.servers()] if item.url != server.url):
+        if any(item.name == server.name for item in [*others, *there] if item.url != server.url):
             raise UserError("conflict", f"there is a server {server.name} already", "Give it another --name.")
         self._save([*others, server])
         return server
 
     def forget(self, server: Server) -> None:
-        """Take an adopted server out of the list; it runs on."""
+        """Take an adopted server out of the list; it runs on. Raises UserError for one that was started here."""
+        if server.run is not None:
+            step = f"Stop it: ftui serve-llm stop {server.name}."
+            raise UserError("conflict", f"{server.name} was started here, so it is followed while it runs", step)
         self._save([item for item in self._adopted() if item.url != server.url])
 
     def _save(self, servers: list[Server]) -> None:
@@ -183,11 +193,12 @@ class Serving:
         model = self._base(config, device)
         llama = self._llama(model) if config.kind == "llama-server" else None
         port = server_start.free_port(config.port, [server.url for server in self.servers()])
-        rank = config.max_lora_rank or self._highest_rank(model)
+        rank = server_start.vllm_rank(config.max_lora_rank or self._highest_rank(model))
         source = str(self._folder_of(model)) if llama else model
         needs_stand_in = config.kind == "vllm" and device == "cpu"
         zeros = stand_in.path_of(self.workspace, self._folder_of(model)) if needs_stand_in else None
-        wish = server_start.Wish(config, python, source, device, port, rank, self._fitting(model), llama, zeros)
+        adapter, files = self._fitting(model), self._files_of(model)
+        wish = server_start.Wish(config, python, source, device, port, rank, adapter, llama, zeros, files)
         argv, env = server_start.command(wish)
         ours = {} if config.kind == "vllm" else self.environments.variables("llm")
         run = self.runs.create(
@@ -208,11 +219,15 @@ class Serving:
 
     def _folder_of(self, model: str) -> Path:
         """Where a model's files are. Raises UserError for one that is not on this machine."""
-        cached = (found.path for found in self.models.list() if found.from_hub and found.name == model)
-        path = next(cached, Path(model))
+        path = self._files_of(model)
         if not path.exists() and path != self.models.embedded:
             raise UserError("not_found", f"{model} is not on this machine", f"Get it: ftui models download {model}.")
         return path
+
+    def _files_of(self, model: str) -> Path:
+        """The folder of a model in the hub's cache, or else what its name leads to, which need not be there."""
+        cached = (found.path for found in self.models.list() if found.from_hub and found.name == model)
+        return next(cached, Path(model))
 
     def write_gguf(self, adapter: Adapter, name: str, version: Path) -> None:
         """Write VERSION/NAME.gguf, which llama-server loads. Some seconds the first time. Raises UserError."""
@@ -271,8 +286,7 @@ class Serving:
 
     def _highest_rank(self, model: str) -> int:
         ranks = [item.rank or 0 for item in self.adapters.list() if item.complete and same_base(item, model)]
-        needed = max([server_start.LEAST_RANK, *ranks])
-        return next((rank for rank in server_start.RANKS if rank >= needed), server_start.RANKS[-1])
+        return max([server_start.LEAST_RANK, *ranks])
 
     # --- a command of the user's ---
 

@@ -168,8 +168,6 @@ def forget(name: ServerName = None, /, *, common: Common | None = None) -> int:
     common = common or Common()
     serving = common.engine().serving
     server = serving.get(name)
-    if server.run is not None:
-        note(f"{server.name} was started here: stop it with ftui serve-llm stop {server.name}")
     serving.forget(server)
     say_json({"forgotten": server.name}) if common.json else say(f"{server.name} is not followed any more")
     return 0
