@@ -140,7 +140,7 @@ class Adapters:
         """Give an adapter another name; if it is the active one, `.active` follows. Raises UserError if it is taken."""
         adapter = self.get(name)
         if not adapter.active:
-            target = self._free(new_name)
+            target = self.check_free(new_name)
             os.rename(adapter.path, target)
             statefiles.sync_dir(self.folder)
             self._change_card(target, name=new_name)
@@ -152,7 +152,7 @@ class Adapters:
 
     def copy(self, name: str, new_name: str) -> Adapter:
         """A second adapter with the same weights, whole or not at all."""
-        adapter, target = self.get(name), self._free(new_name)
+        adapter, target = self.get(name), self.check_free(new_name)
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         try:
@@ -183,13 +183,13 @@ class Adapters:
 
     def add(self, partial: Path, name: str, card: dict[str, Any]) -> Adapter:
         """Take in a folder beside the adapters that holds `final/`, in one step."""
-        target = self._free(name)
+        target = self.check_free(name)
         statefiles.write_json(partial / "card.json", {"created_at": time.time(), **card, "name": name})
         os.rename(partial, target)
         statefiles.sync_dir(self.folder)
         return self.get(name)
 
-    def _free(self, name: str) -> Path:
+    def check_free(self, name: str) -> Path:
         """The folder of a new name. Raises UserError if there is one."""
         target = self.folder / check_name(name, "an adapter")
         if target.exists() or target.is_symlink():

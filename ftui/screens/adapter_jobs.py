@@ -60,11 +60,6 @@ class AdapterJobs:
 
         self.screen.app.push_screen(dialog, closed)
 
-    def _check_new(self, name: str) -> None:
-        check_name(name, "an adapter")
-        if (self.jobs.engine.adapters.folder / name).exists():
-            raise UserError("conflict", f"there is an adapter {name} already", "Choose another name.")
-
     # --- the card ---
 
     def do_card(self) -> None:
@@ -92,7 +87,9 @@ class AdapterJobs:
             dialog = AskText(f"Tags of {name}", "Words with spaces between them.", " ".join(adapter.tags), _check_tags)
             self._ask(dialog, lambda text: self._do(partial(self._tag, adapter, text.split()), f"{name} has its tags"))
         elif answer == "copy":
-            dialog = AskText(f"Copy {name}", "The name of the copy.", adapters.free_name(name), self._check_new)
+            dialog = AskText(
+                f"Copy {name}", "The name of the copy.", adapters.free_name(name), self.jobs.engine.adapters.check_free
+            )
             self._ask(dialog, lambda new: self._do(partial(adapters.copy, name, new), f"{new} is a copy of {name}"))
 
     def _tag(self, adapter: Adapter, tags: list[str]) -> Adapter:
@@ -108,7 +105,7 @@ class AdapterJobs:
             back = partial(activation.rename, adapter.name, before)
             self.jobs.ftui.undo_stack.append((f"{before} has its name back", back))
 
-        dialog = AskText(f"Rename {before}", "Its new name.", before, self._check_new)
+        dialog = AskText(f"Rename {before}", "Its new name.", before, self.jobs.engine.adapters.check_free)
         self._ask(
             dialog, lambda new: self._do(partial(activation.rename, before, new), f"{before} is now {new}", renamed)
         )

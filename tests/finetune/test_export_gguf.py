@@ -147,6 +147,10 @@ def test_without_llama_cpp_no_small_type_is_started(
     from sample_adapters import write_adapter
 
     write_adapter(engine.adapters.folder / "bot" / "final")
+    words = ["llm", "export", "gguf", "bot", "--weights", "q4_k_m", "--home", str(engine.workspace.home)]
+    assert run(words) == 5
+    both = capfd.readouterr().err
+    assert "neither llama.cpp nor its converters" in both and "ftui setup llama" in both and "export-gguf" not in both
     gguf_tools.folder(engine.workspace).mkdir(parents=True)
     assert run(["llm", "export", "gguf", "bot", "--weights", "q4_k_m", "--home", str(engine.workspace.home)]) == 5
     assert "ftui setup llama" in capfd.readouterr().err
