@@ -15,6 +15,7 @@ from engines.servers.serving import ServerState
 from ftui import format
 from ftui.commands.llm import ConfigFile, merged
 from ftui.console import Common, note, say, say_json, show_log, table
+from ftui.server_table import HEADINGS, MARKS, cells
 
 serve_llm = App(
     name="serve-llm",
@@ -22,7 +23,6 @@ serve_llm = App(
     help_format="plaintext",
 )
 ServerName = Annotated[str | None, Parameter(help="A server's name or address; default: the only one")]
-MARKS = {"ready": "● ready", "starting": "◌ starting", "gone": "✗ does not answer"}
 
 
 @serve_llm.command
@@ -99,19 +99,10 @@ def status(*, common: Common | None = None) -> int:
     if common.json:
         say_json({"servers": [state.as_dict() for state in states], "on_activate": serving.on_activate()})
     else:
-        rows = [_row(state) for state in states]
-        table(
-            ["server", "state", "address", "base model", "active"], rows, "no server; start one: ftui serve-llm start"
-        )
+        table(HEADINGS, [cells(state) for state in states], "no server; start one: ftui serve-llm start")
         if serving.on_activate():
             say(f"after each activation: {shlex.join(serving.on_activate())}")
     return 0 if any(state.state == "ready" for state in states) else EXIT_NOT_READY
-
-
-def _row(state: ServerState) -> list[str]:
-    base = state.base_model.rsplit("/", 1)[-1]
-    active = state.active or ("base model" if state.state == "ready" else "")
-    return [state.server.name, MARKS[state.state], f"{state.server.url}/v1", base, active]
 
 
 def _say(state: ServerState) -> None:

@@ -18,8 +18,7 @@ from ftui.screens.ask_text import AskText
 from ftui.screens.dialog import Question
 
 if TYPE_CHECKING:
-    from engines.config.serve import ServeConfig
-    from engines.servers.serving import ServerState
+    from engines.running.runs import Run
     from ftui.screens.llm import LLMScreen
     from ftui.screens.llm_jobs import Jobs
 
@@ -30,7 +29,6 @@ WRITTEN = [
     ("a", "AWQ or GPTQ: vLLM, in 4 bit", "awq"),
     ("o", "ONNX: onnxruntime-genai, several adapters on one base", "onnx"),
 ]
-SERVER_MARKS = {"ready": "● ready", "starting": "◌ starting", "gone": "✗ does not answer"}
 
 
 class AdapterJobs:
@@ -191,51 +189,15 @@ class AdapterJobs:
         self.screen.app.push_screen(ChatScreen(partners))
 
     def do_servers(self) -> None:
-        serving = self.jobs.engine.serving
+        from ftui.screens.servers import ServersScreen
 
-        def look() -> list[ServerState]:
-            return [serving.state(server) for server in serving.servers()]
+        def chosen(run: Run | None) -> None:
+            if run is not None:
+                self.jobs.show_run(run)
 
-        self.jobs.ftui.in_background("servers", look, self._show_servers)
-
-    def _show_servers(self, states: list[ServerState]) -> None:
-        lines = [Content(clean_line(_server_line(state))) for state in states]
-        text = Content("\n").join(lines) if lines else Content("No model server runs. They follow the active adapter.")
-        answers = [("s", "Start one: light, vLLM or llama-server", "start")]
-        own = [state.server for state in states if state.server.run is not None]
-        answers += [(str(number), f"Stop {server.name}", server.name) for number, server in enumerate(own, 1)]
-        question = Question("Model servers", Content.assemble(text, "\n"), answers)
-        self.screen.app.push_screen(question, self._server_answered)
-
-    def _server_answered(self, answer: str | None) -> None:
-        from ftui.screens.start_server import StartServerScreen
-
-        engine, ftui = self.jobs.engine, self.jobs.ftui
-        if answer == "start":
-            ftui.push_screen(StartServerScreen(engine.workspace.home), self._start_server)
-        elif answer:
-            stop = lambda: engine.serving.stop(engine.serving.get(answer))  # noqa: E731
-            ftui.in_background("server", stop, lambda _: ftui.say(f"■ {answer} answers what it is asked, then ends"))
-
-    def _start_server(self, config: ServeConfig | None) -> None:
-        if config is None:
-            return
-        engine, ftui = self.jobs.engine, self.jobs.ftui
-
-        def start() -> str:
-            run = engine.serving.start(config)
-            engine.serving.wait_until_ready(run)
-            return f"● {run.name} answers at {run.spec['url']}/v1"
-
-        ftui.say(f"Starting the {config.kind} server …")
-        ftui.in_background("server", start, ftui.say)
+        self.screen.app.push_screen(ServersScreen(self.jobs.engine.serving), chosen)
 
 
 def _check_tags(text: str) -> None:
     for tag in text.split():
         check_name(tag, "a tag")
-
-
-def _server_line(state: ServerState) -> str:
-    active = state.active or ("base model" if state.state == "ready" else "")
-    return f"{SERVER_MARKS[state.state]}  {state.server.name}  {state.server.url}/v1  {active}"

@@ -1,0 +1,17 @@
+"""The table of model servers, for both faces."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engines.servers.serving import ServerState
+
+MARKS = {"ready": "● ready", "starting": "◌ starting", "gone": "✗ does not answer"}
+HEADINGS = ("server", "state", "address", "base model", "active")
+
+
+def cells(state: ServerState) -> tuple[str, ...]:
+    base = state.base_model.rsplit("/", 1)[-1]
+    active = state.active or ("base model" if state.state == "ready" else "")
+    return (state.server.name, MARKS[state.state], f"{state.server.url}/v1", base, active)
