@@ -27,6 +27,7 @@ from finetune.embedded_model import make_if_wanted
 from finetune.scoring import Stopped
 
 BLOCK = 256  # a row of a k-quant is made of such blocks; one that is not gets another type
+SMALL_BLOCK = 32  # the same of q8_0
 WHOLE = ("F32", "F16", "BF16")
 
 
@@ -47,10 +48,10 @@ def run_tool(argv: list[str], folder: Path, target: Path) -> None:
         raise UserError("failed", f"llama.cpp's {name} cannot convert this: {last}", "Read the log.")
 
 
-def describe(file: Path) -> dict[str, Any]:
+def describe(file: Path, weights: str) -> dict[str, Any]:
     """Bytes; the real bits per weight, as the head tells, not as the type is called; tensors by type.
 
-    fallback: how many matrices are in another type than was asked for since their rows are no multiple of 256.
+    fallback: how many matrices are in another type than was asked for since their rows are no multiple of a block.
     """
     from gguf import GGUFReader
 
@@ -58,11 +59,13 @@ def describe(file: Path) -> dict[str, Any]:
     values = sum(int(tensor.n_elements) for tensor in tensors)
     bits = sum(int(tensor.n_bytes) for tensor in tensors) * 8 / values
     kinds = Counter(tensor.tensor_type.name for tensor in tensors)
-    uneven = [tensor for tensor in tensors if len(tensor.shape) > 1 and int(tensor.shape[0]) % BLOCK]
-    fallback = sum(tensor.tensor_type.name not in WHOLE for tensor in uneven)
+    block = BLOCK if "_k" in weights else SMALL_BLOCK if weights == "q8_0" else 1
+    uneven = [tensor for tensor in tensors if len(tensor.shape) > 1 and int(tensor.shape[0]) % block]
+    if block == BLOCK:  # some matrices are never made smaller
+        uneven = [tensor for tensor in uneven if tensor.tensor_type.name not in WHOLE]
     return {
-        "bytes": file.stat().st_size, "bits_per_weight": round(bits, 3), "tensors": dict(kinds), "fallback": fallback,
-        "fallback_widths": sorted({int(tensor.shape[0]) for tensor in uneven}),
+        "bytes": file.stat().st_size, "bits_per_weight": round(bits, 3), "tensors": dict(kinds),
+        "fallback": len(uneven), "fallback_widths": sorted({int(tensor.shape[0]) for tensor in uneven}),
     }  # fmt: skip
 
 
@@ -128,7 +131,7 @@ def main() -> None:
             beside = f"./{file.name}" if config.weights == "adapter" else ""
             tokenizer = export_folder.tokenizer_of(base, adapter)
             (partial / "Modelfile").write_text(ollama.modelfile(source, tokenizer, beside), encoding="utf-8")
-            report = {"file": file.name, "weights": config.weights, **describe(file), **figures}
+            report = {"file": file.name, "weights": config.weights, **describe(file, config.weights), **figures}
             statefiles.write_json(
                 partial / "report.json", {"to": "gguf", "adapter": arguments.name, "base": base.name, **report}
             )

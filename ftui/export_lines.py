@@ -39,9 +39,11 @@ def _gguf(report: Report) -> list[str]:
         f"file:       {file}, {format.size(report['bytes'])}",
         f"weights:    {report['bits_per_weight']:.2f} bits each ({kinds} tensors)",
     ]
-    if report["fallback"] and "_k" in report["weights"]:
-        widths = " and ".join(map(str, report["fallback_widths"]))
-        told.append(f"            {report['fallback']} tensors have rows of {widths}, no multiple of 256: other types")
+    block = 256 if "_k" in report["weights"] else 32
+    uneven = [str(width) for width in report["fallback_widths"] if width % block]
+    if report["fallback"] and uneven:
+        rows = f"rows of {' and '.join(uneven)}, no multiple of {block}"
+        told.append(f"            {report['fallback']} tensors have {rows}: other types")
     told += difference(report)
     if "asked" in report:
         same = f"{report['same_answers']} of {report['asked']} the same in llama-server"

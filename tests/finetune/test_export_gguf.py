@@ -60,12 +60,19 @@ def test_the_bits_of_a_weight_are_counted_not_named(tmp_path: Path) -> None:
     writer = gguf.GGUFWriter(tmp_path / "a.gguf", "llama")
     writer.add_tensor("half", numpy.zeros((32, 64), numpy.float16))
     writer.add_tensor("full", numpy.zeros((32, 64), numpy.float32))
+    small = gguf.quants.quantize(numpy.zeros((32, 96), numpy.float32), gguf.GGMLQuantizationType.Q8_0)
+    writer.add_tensor("small", small, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+    writer.add_tensor("uneven", numpy.zeros((2, 40), numpy.float16))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    found = export_gguf.describe(tmp_path / "a.gguf")
-    assert found["bits_per_weight"] == 24 and found["tensors"] == {"F16": 1, "F32": 1}
+    found = {weights: export_gguf.describe(tmp_path / "a.gguf", weights) for weights in ("q8_0", "q4_k_m", "f16")}
+    values, bits = 32 * (64 + 64 + 96) + 80, 32 * (64 * 16 + 64 * 32 + 96 * 8.5) + 80 * 16
+    assert found["f16"]["bits_per_weight"] == round(bits / values, 3)
+    assert found["f16"]["tensors"] == {"F16": 2, "F32": 1, "Q8_0": 1}
+    fell = {weights: (figures["fallback"], figures["fallback_widths"]) for weights, figures in found.items()}
+    assert fell == {"q8_0": (1, [40]), "q4_k_m": (1, [96]), "f16": (0, [])}
 
 
 def test_without_the_converters_nothing_is_started(engine: LLMEngine, capfd: pytest.CaptureFixture[str]) -> None:
@@ -118,7 +125,7 @@ def test_the_command_writes_a_file_that_is_compared(
     if weights == "adapter":
         assert result["bits_per_weight"] <= 32 and f"ADAPTER ./bot-{weights}.gguf" in (folder / "Modelfile").read_text()
     else:
-        assert 8 < result["bits_per_weight"] < 9
+        assert 8 < result["bits_per_weight"] < 9 and result["fallback"] == 0
         assert result["perplexity"] == pytest.approx(result["perplexity_merged"], rel=0.1)
     if weights == "q8_0" and LLAMA:
         assert result["asked"] == 6 and result["same_beginning"] > 0.3
