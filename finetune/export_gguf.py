@@ -9,6 +9,7 @@ With them there are types of fewer than 8 bit, and the file is loaded and asked 
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
@@ -36,15 +37,15 @@ def convert(tools: Path, script: str, source: Path, target: Path, *more: str) ->
     run_tool([sys.executable, str(tools / script), str(source), "--outfile", str(target), *more], tools, target)
 
 
-def run_tool(argv: list[str], folder: Path, target: Path) -> None:
-    """Run a program of llama.cpp that writes `target`. Raises UserError with its last words, Stopped."""
+def run_tool(argv: list[str], folder: Path, target: Path | None) -> None:
+    """Run a program of llama.cpp that writes `target`, if it writes. Raises UserError with its last words, Stopped."""
     done = subprocess.run(argv, cwd=folder, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
     print(done.stderr[-4000:], flush=True)
     if stop_requested():
         raise Stopped
-    if done.returncode or not target.is_file():
+    if done.returncode or (target is not None and not target.is_file()):
         name = Path(next(part for part in argv if part != sys.executable)).name
-        last = done.stderr.strip().rsplit("\n", 1)[-1][:200]
+        last = re.sub(r"^ERROR:[\w.-]+:", "", done.stderr.strip().rsplit("\n", 1)[-1])[:200]
         raise UserError("failed", f"llama.cpp's {name} cannot convert this: {last}", "Read the log.")
 
 

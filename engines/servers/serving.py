@@ -197,7 +197,7 @@ class Serving:
         source = str(self._folder_of(model)) if llama else model
         needs_stand_in = config.kind == "vllm" and device == "cpu"
         zeros = stand_in.path_of(self.workspace, self._folder_of(model)) if needs_stand_in else None
-        adapter, files = self._fitting(model), self._files_of(model)
+        adapter, files = self._fitting(model), self.models.folder_of(model)
         wish = server_start.Wish(config, python, source, device, port, rank, adapter, llama, zeros, files)
         argv, env = server_start.command(wish)
         ours = {} if config.kind == "vllm" else self.environments.variables("llm")
@@ -219,15 +219,10 @@ class Serving:
 
     def _folder_of(self, model: str) -> Path:
         """Where a model's files are. Raises UserError for one that is not on this machine."""
-        path = self._files_of(model)
+        path = self.models.folder_of(model) or Path(model)
         if not path.exists() and path != self.models.embedded:
             raise UserError("not_found", f"{model} is not on this machine", f"Get it: ftui models download {model}.")
         return path
-
-    def _files_of(self, model: str) -> Path:
-        """The folder of a model in the hub's cache, or else what its name leads to, which need not be there."""
-        cached = (found.path for found in self.models.list() if found.from_hub and found.name == model)
-        return next(cached, Path(model))
 
     def write_gguf(self, adapter: Adapter, name: str, version: Path) -> None:
         """Write VERSION/NAME.gguf, which llama-server loads. Some seconds the first time. Raises UserError."""
