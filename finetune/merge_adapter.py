@@ -184,7 +184,7 @@ def merge(base: Path, adapter: Path, output: Path, config: MergeConfig) -> Path:
     left = [name for name in plan.shards if not (partial / name).is_file()]
     if len(left) < len(plan.shards):
         emit("phase", name="resume", text=f"{len(plan.shards) - len(left)} of {len(plan.shards)} files are there")
-    _check_disk(output, sum(tensor.size for name in left for tensor in plan.shards[name].values()))
+    check_disk(output, sum(tensor.size for name in left for tensor in plan.shards[name].values()))
     set_threads()
     merger, progress = Merger(adapter, config.rounding), Progress(plan.size)
     progress.done = sum((partial / name).stat().st_size for name in plan.shards if name not in left)
@@ -226,7 +226,8 @@ def clear_stopped(base: Path, output: Path) -> None:
     )
 
 
-def _check_disk(output: Path, needed: int) -> None:
+def check_disk(output: Path, needed: int) -> None:
+    """Raises UserError where a model of so many bytes has no room."""
     free = shutil.disk_usage(output.parent).free
     if free < needed + SPARE_BYTES:
         raise UserError(

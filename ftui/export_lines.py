@@ -48,6 +48,9 @@ def _gguf(report: Report) -> list[str]:
     if "asked" in report:
         same = f"{report['same_answers']} of {report['asked']} the same in llama-server"
         told.append(f"answers:    {same}; alike for {report['same_beginning']:.0%} of their length before they part")
+        if "max_logprob_difference" in report:
+            at_most = f"{report['max_logprob_difference']:.3f}"
+            told.append(f"            log-probabilities of the tokens that it said differ by {at_most} at most")
     if report["weights"] == "adapter":
         told.append(f"llama.cpp:  llama-server -m BASE.gguf --lora {file}")
     else:
