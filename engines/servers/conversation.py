@@ -7,10 +7,7 @@ Each partner remembers its own answers and none of the others'.
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -18,7 +15,8 @@ from typing import Any
 
 from engines.contract import statefiles
 from engines.contract.errors import UserError
-from engines.data.datasets import Dataset, Datasets, report_path
+from engines.data.added_rows import add_rows
+from engines.data.datasets import Dataset, Datasets
 from engines.servers.chat import ChatOptions, Message, Model
 from engines.weights.adapters import Adapter
 from engines.workspace import Workspace
@@ -128,27 +126,3 @@ class Conversation:
             messages.append({"role": "user", "content": turn.question})
             messages.append({"role": "assistant", "content": turn.answers[partner] or ""})
         return {"messages": messages, "conversation": f"chat-{self.id}"}
-
-
-def add_rows(datasets: Datasets, name: str, rows: list[dict[str, Any]]) -> Dataset:
-    """Append rows to a dataset of the workspace, which is made if it is not there; all of them or none."""
-    target = datasets.path(name)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with statefiles.open_private(partial) as file:
-            if target.exists():
-                with open(target, "rb") as before:
-                    shutil.copyfileobj(before, file)
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        report = statefiles.read_object(report_path(target))
-        os.rename(partial, target)
-        statefiles.sync_dir(target.parent)
-    finally:
-        partial.unlink(missing_ok=True)
-    if isinstance(report.get("rows"), dict) and isinstance(report["rows"].get("written"), int):
-        report["rows"]["written"] += len(rows)
-        statefiles.write_json(report_path(target), report)
-    return datasets.get(name)
