@@ -58,6 +58,11 @@ def cells(adapter: Adapter) -> tuple[str, ...]:
     return (mark, *(column.text(adapter) for column in COLUMNS))
 
 
+def last_cells(adapter: Adapter) -> tuple[str, ...]:
+    """Those of the columns that a narrow pane does not show: base model and tags."""
+    return cells(adapter)[-2:]
+
+
 def arranged(adapters: Sequence[Adapter], sort: str = DEFAULT_SORT, words: str = "") -> list[Adapter]:
     """Those whose name, dataset, base model, tags or notes hold every one of `words`, in the order of a column."""
     if sort not in SORTS:

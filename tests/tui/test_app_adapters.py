@@ -263,3 +263,16 @@ async def test_the_report_of_an_export_is_shown_from_the_runs(two: LLMEngine) ->
         await ui.press("enter")
         await ui.until(lambda: ui.shows("Export of newer", "5.61 bits each", "180 tensors have rows of 576"))
         assert ui.shows("8.000 of the original, 8.500 of what was made", "4 of 6 the same", "lms import")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_base_model_and_tags_are_in_sight_at_every_width(two: LLMEngine, size: tuple[int, int]) -> None:
+    """In the table where there is room, else of the chosen adapter below it."""
+    two.adapters.tag("newer", ["good", "faq"])
+    async with opened(two, size) as ui:
+        await ui.go_to("adapters")
+        await ui.until(lambda: ui.shows("smollm2-135m-instruct", "good faq"))
+        more = ui.screen.adapter_panel.query_one("#adapter-more")
+        assert more.display is (size[0] < 200)
+        await ui.press("j")
+        await ui.until(lambda: ui.shows("smollm2-135m-instruct") and ui.shows("good faq") is (size[0] == 200))
