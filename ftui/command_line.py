@@ -72,6 +72,13 @@ def merge(home: Path, adapter: str, values: dict[str, Any]) -> str:
     return _join(["ftui", "llm", "merge", adapter, *flags(values)], home)
 
 
+def chat(home: Path, partners: list[str | None], values: dict[str, Any]) -> str:
+    """partners: adapters by name, None for the base model."""
+    base = ["--base"] if None in partners else []
+    adapters = [word for name in partners if name is not None for word in ("--adapter", name)]
+    return _join(["ftui", "llm", "chat", *base, *adapters, *flags(values)], home)
+
+
 def sweep(home: Path, space: Path, dataset: str, name: str, values: dict[str, Any]) -> str:
     return _join(["ftui", "llm", "sweep", str(space), "--dataset", dataset, "--name", name, *flags(values)], home)
 

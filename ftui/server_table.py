@@ -14,4 +14,5 @@ HEADINGS = ("server", "state", "address", "base model", "active")
 def cells(state: ServerState) -> tuple[str, ...]:
     base = state.base_model.rsplit("/", 1)[-1]
     active = state.active or ("base model" if state.state == "ready" else "")
+    active += "" if state.follows else " (not the active one)"
     return (state.server.name, MARKS[state.state], f"{state.server.url}/v1", base, active)

@@ -21,10 +21,10 @@ from typing import Any
 
 from engines.contract import statefiles
 from engines.contract.errors import UserError
-from engines.servers import on_activate
+from engines.servers import catch_up, on_activate
 from engines.servers.server_clients import Client
 from engines.servers.server_fit import check_served
-from engines.servers.serving import ServerState, Serving
+from engines.servers.serving import Server, ServerState, Serving
 from engines.weights import adapter_versions
 from engines.weights.adapters import Adapter, Adapters
 from engines.workspace import Workspace
@@ -98,16 +98,35 @@ class Activation:
     # --- the change ---
 
     def _change(self, adapter: Adapter | None) -> Outcome:
-        lock = statefiles.lock(self.adapters.folder / ".activation.lock", LOCK_SECONDS)
-        if lock is None:
-            raise UserError("conflict", "another activation is under way", "Try again in a moment.")
+        lock = self._lock()
         try:
-            return _Change(self, adapter).carry_out()
+            change = _Change(self, adapter)
+            outcome = change.carry_out()
         except KeyboardInterrupt:
             now = self.adapters.active() or "the base model"
             raise UserError("interrupted", f"interrupted: {now} is active", "Give the command again.") from None
         finally:
             os.close(lock)
+        if outcome.done:
+            for server in change.starting:
+                catch_up.later(self.workspace, server)
+        return outcome
+
+    def catch_up(self, server: Server) -> None:
+        """Bring one server, ready now, to the active adapter. Raises UserError if it cannot."""
+        lock = self._lock()
+        try:
+            active = self.adapters.active()
+            change = _Change(self, self.adapters.get(active) if active else None)
+            change.at_one(self.serving.state(server))
+        finally:
+            os.close(lock)
+
+    def _lock(self) -> int:
+        lock = statefiles.lock(self.adapters.folder / ".activation.lock", LOCK_SECONDS)
+        if lock is None:
+            raise UserError("conflict", "another activation is under way", "Try again in a moment.")
+        return lock
 
 
 def _demand(outcome: Outcome, otherwise: str) -> None:
@@ -132,6 +151,7 @@ class _Change:
         self.before = self.adapters.active()
         self.began = time.monotonic()
         self.results: dict[str, ServerResult] = {}
+        self.starting: list[Server] = []
         self.version: Path | None = None
         self.command_began = False
         self.name: str | None = None  # at servers that have it not loaded yet
@@ -144,9 +164,11 @@ class _Change:
         states = self._each(servers, self.serving.state) if servers else []
         ready = [state for state in states if state.state == "ready"]
         for state in states:
-            if state.state != "ready":
-                why = "it is still starting" if state.state == "starting" else "it does not answer"
-                self._note(state.server.name, True, f"left out: {why}")
+            if state.state == "starting":
+                self.starting.append(state.server)
+                self._note(state.server.name, True, "it is still starting, and follows when it is ready")
+            elif state.state != "ready":
+                self._note(state.server.name, True, "left out: it does not answer")
         if self.adapter is not None:
             for state in ready:
                 check_served(self.adapter, state)
@@ -175,6 +197,15 @@ class _Change:
         if not loaded:
             self._try_each([state for state in ready if self.results[state.server.name].ok], self._unload_new)
         return loaded
+    def at_one(self, state: ServerState) -> None:
+        """The same at a single server, for the adapter that is active already. Raises UserError."""
+        if state.state != "ready" or state.follows:
+            return
+        if self.adapter is not None:
+            check_served(self.adapter, state)
+            self._load(state.server.client, state)
+        self._switch(state.server.client, state)
+        self._unload_old(state.server.client, state)
 
     def _write(self) -> None:
         if self.adapter is None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engines.config.job import refuse_foreign
 from engines.config.serve import ServeConfig
 from engines.contract import statefiles
 from engines.contract.errors import UserError
@@ -27,7 +28,8 @@ LLAMA_SLOTS = 4  # answers at once
 class Wish:
     """What is to be started. adapter: name and path of the one that is loaded at once; stand_in: see stand_in.py.
 
-    files: the model's folder, where `model` is its name on the hub.
+    files: the model's folder, where `model` is its name on the hub. template: the file of a chat template for all
+    requests, where the base model has none.
     """
 
     config: ServeConfig
@@ -40,6 +42,7 @@ class Wish:
     llama: Llama | None = None
     stand_in: Path | None = None
     files: Path | None = None
+    template: Path | None = None
 
     @property
     def base_config(self) -> dict[str, Any]:
@@ -79,6 +82,22 @@ def free_port(wanted: int, promised: Collection[str]) -> int:
     raise UserError("conflict", cause, f"Choose another --port, or adopt it: ftui serve-llm adopt {HOST}:{wanted}.")
 
 
+def check(config: ServeConfig, device: str) -> None:
+    """Raises UserError for what this kind of server does not have, or not on this device."""
+    refuse_foreign(config)
+    usual, on_cpu = ServeConfig(), device == "cpu"
+    wrong = None
+    if config.kind == "vllm" and on_cpu and config.quantization == "nf4":
+        wrong = "--quantization nf4"
+    elif config.kind == "vllm" and on_cpu and config.gpu_memory_share != usual.gpu_memory_share:
+        wrong = "--gpu-memory-share"
+    elif not on_cpu and config.kv_cache_gb != usual.kv_cache_gb:
+        wrong = "--kv-cache-gb"
+    if wrong is not None:
+        where = "a GPU" if on_cpu else "a machine without a GPU"
+        raise UserError("usage", f"{wrong} is for vllm on {where}, this one is on {device}", "Leave it out.")
+
+
 def command(wish: Wish) -> Command:
     return {"light": _light, "vllm": _vllm, "llama-server": _llama}[wish.config.kind](wish)
 
@@ -113,6 +132,7 @@ def _vllm(wish: Wish) -> Command:
         is_quantised = "quantization_config" in wish.base_config  # AWQ and the like, which vLLM sees by itself
         if config.quantization == "nf4" or (config.quantization == "auto" and not is_quantised):
             argv += ["--quantization", "bitsandbytes"]
+    argv += ["--chat-template", str(wish.template)] if wish.template else []
     loaded = [(BASE_NAME, wish.stand_in), *([wish.adapter] if wish.adapter else [])]
     modules = [f"{name}={path}" for name, path in loaded if path is not None]
     return [*argv, *(["--lora-modules", *modules] if modules else [])], env
@@ -132,6 +152,7 @@ def _llama(wish: Wish) -> Command:
         *(["--adapter", f"{wish.adapter[0]}={wish.adapter[1]}"] if wish.adapter else []),
         "--", "--alias", BASE_NAME, "--no-cache-prompt", "--cache-ram", "0", "--parallel", str(LLAMA_SLOTS),
         "--ctx-size", str(LLAMA_SLOTS * (config.max_model_len or _context(wish))),
+        *(["--chat-template-file", str(wish.template)] if wish.template else []),
     ]  # fmt: skip
     if wish.device == "cpu":
         return [*argv, "--gpu-layers", "0"], {}

@@ -17,17 +17,18 @@ from typing import Any
 from engines.config.serve import ServeConfig
 from engines.contract import statefiles
 from engines.contract.errors import UserError
+from engines.contract.fingerprints import ADAPTER_TEMPLATE
 from engines.running import devices
 from engines.running.questions import ask_script
 from engines.running.runs import Run, Runs
 from engines.servers import on_activate, server_start, stand_in
 from engines.servers.server_clients import Client, ServerGone
-from engines.servers.server_fit import same_base
+from engines.servers.server_fit import check_kind, same_base
 from engines.servers.server_kinds import KINDS, detect
 from engines.servers.server_start import HOST
 from engines.setup import gguf_tools, llama_cpp
 from engines.setup.environments import Environments
-from engines.weights import adapter_versions
+from engines.weights import adapter_check, adapter_versions, chat_template
 from engines.weights.adapters import Adapter, Adapters
 from engines.weights.models import Models
 from engines.workspace import Workspace, check_name
@@ -61,7 +62,11 @@ class Server:
 
 @dataclass(frozen=True)
 class ServerState:
-    """How a server stands. state: starting, ready, gone; adapters: name → path."""
+    """How a server stands. state: starting, ready, gone; adapters: name → path.
+
+    template: the chat template that all requests get, empty: none; None: not known, or each adapter's own.
+    follows: what answers is the active adapter.
+    """
 
     server: Server
     state: str
@@ -69,13 +74,15 @@ class ServerState:
     adapters: tuple[tuple[str, str], ...] = ()
     active: str | None = None
     problem: str = ""
+    template: str | None = None
+    follows: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         server = self.server
         return {
             "name": server.name, "kind": server.kind, "url": server.url, "run": server.run.id if server.run else None,
             "state": self.state, "base_model": self.base_model, "adapters": dict(self.adapters),
-            "active": self.active, "problem": self.problem,
+            "active": self.active, "follows": self.follows, "problem": self.problem,
         }  # fmt: skip
 
 
@@ -124,14 +131,26 @@ class Serving:
         try:
             client = server.client
             base, adapters = client.base(), client.adapters()
-            active = client.active(self._active_version())
-            return ServerState(server, "ready", str(base.get("root") or base["id"]), tuple(adapters.items()), active)
+            wanted = self._active_version()
+            active = client.active(wanted)
+            follows = (adapters.get(active) if active else None) == (str(wanted) if wanted else None)
+            model = str(base.get("root") or base["id"])
+            template = client.chat_template()
+            if server.kind == "vllm":  # it does not say
+                given = server.run.spec.get("chat_template") if server.run else None
+                template = given or self.template_of(model)
+            return ServerState(server, "ready", model, tuple(adapters.items()), active, "", template, follows)
         except ServerGone as error:
             if server.run is not None and not server.run.status().ended:
                 return ServerState(server, "starting", server.run.spec.get("base_model", ""))
             return ServerState(server, "gone", problem=error.cause)
         except UserError as error:
             return ServerState(server, "gone", problem=error.cause)
+
+    def template_of(self, model: str) -> str | None:
+        """The chat template of a base model, empty: it has none; None: not known, as it is one file, or not here."""
+        folder = self.models.folder_of(model)
+        return None if folder is None else chat_template.of_folder(folder) or ""
 
     def _active_version(self) -> Path | None:
         """Where servers have loaded the active adapter from."""
@@ -188,8 +207,9 @@ class Serving:
 
     def start(self, config: ServeConfig) -> Run:
         """Start a server with the active adapter, if that fits. Returns at once; see `wait_until_ready`."""
-        python = self.environments.require("vllm" if config.kind == "vllm" else "llm")
         device = devices.resolve(config.device)
+        server_start.check(config, device)
+        python = self.environments.require("vllm" if config.kind == "vllm" else "llm")
         model = self._base(config, device)
         llama = self._llama(model) if config.kind == "llama-server" else None
         port = server_start.free_port(config.port, [server.url for server in self.servers()])
@@ -197,14 +217,17 @@ class Serving:
         source = str(self._folder_of(model)) if llama else model
         needs_stand_in = config.kind == "vllm" and device == "cpu"
         zeros = stand_in.path_of(self.workspace, self._folder_of(model)) if needs_stand_in else None
-        adapter, files = self._fitting(model), self.models.folder_of(model)
-        wish = server_start.Wish(config, python, source, device, port, rank, adapter, llama, zeros, files)
+        adapter, files = self._fitting(model, config.kind), self.models.folder_of(model)
+        brought = adapter[1] / ADAPTER_TEMPLATE if adapter and self.template_of(model) == "" else None
+        template = brought if brought is not None and brought.is_file() else None
+        wish = server_start.Wish(config, python, source, device, port, rank, adapter, llama, zeros, files, template)
         argv, env = server_start.command(wish)
         ours = {} if config.kind == "vllm" else self.environments.variables("llm")
         run = self.runs.create(
             "serve", f"{config.kind}-{port}", argv, config={**config.model_dump(), "port": port},
             env={**ours, **env}, server=config.kind, url=f"http://{HOST}:{port}",
             base_model=model, max_lora_rank=rank if config.kind == "vllm" else None,
+            chat_template=template.read_text(encoding="utf-8") if template else None,
         )  # fmt: skip
         self.runs.start(run)
         return run
@@ -232,12 +255,17 @@ class Serving:
         ask_script(python, "finetune.llama_server", arguments, env)
 
     def running(self, config: ServeConfig) -> ServerState | None:
-        """A server that is what `config` asks for already, so that none needs to be started."""
+        """A server that is what `config` asks for, or is about to be, so that none needs to be started."""
         model = self._base(config, devices.resolve(config.device))
+        usual = ServeConfig().model_dump()
+        wished = {name: value for name, value in config.model_dump().items() if value != usual[name]}
+        wished.pop("base_model", None)  # it may be called otherwise there
         for server in self.servers():
-            state = self.state(server)
-            if state.state == "ready" and server.kind == config.kind and state.base_model == model and not config.port:
-                return state
+            has = server.run.spec["config"] if server.run else {"kind": server.kind}
+            if server.kind == config.kind and all(has.get(name) == value for name, value in wished.items()):
+                state = self.state(server)
+                if state.state in ("ready", "starting") and state.base_model == model:
+                    return state
         return None
 
     def wait_until_ready(
@@ -271,12 +299,22 @@ class Serving:
             return self.adapters.get(active).base_model
         return self.models.resolve(config.base_model, device)
 
-    def _fitting(self, model: str) -> tuple[str, Path] | None:
-        """The active adapter's name and path at a server, if it is one for this base model."""
+    def _fitting(self, model: str, kind: str) -> tuple[str, Path] | None:
+        """The active adapter's name and path at a server, if it is one for this base model.
+
+        Raises UserError if this kind of server cannot serve it.
+        """
         active = self.adapters.active()
         adapter = self.adapters.get(active) if active else None
         if adapter is None or not same_base(adapter, model):
             return None
+        shape = adapter_check.check_folder(adapter.final)
+        template = self.template_of(model) or None  # where there is none, it gets the adapter's
+        try:
+            check_kind(adapter, shape, kind, kind, template)
+        except UserError as error:
+            error.next_step += " Or go back to the base model first: ftui adapters base."
+            raise
         return self.new_name(adapter), adapter_versions.path_of(self.workspace, adapter)
 
     def _highest_rank(self, model: str) -> int:

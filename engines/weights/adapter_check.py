@@ -7,6 +7,7 @@ trained whole (`modules_to_save`) have their name without a `lora_` part.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +21,20 @@ from engines.weights import tensor_files
 PREFIX = "base_model.model."
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 HIGHEST_RANK = 4096
+USUAL_ALPHA = 8  # peft's
 
 
 @dataclass(frozen=True)
 class AdapterShape:
-    """What an adapter asks of whoever loads it. layers: name in the base model → (inputs, outputs)."""
+    """What an adapter asks of whoever loads it. layers: name in the base model → (inputs, outputs).
+
+    tokens: rows of the embeddings are trained by themselves (`trainable_token_indices`).
+    """
 
     rank: int
     is_dora: bool
     whole_layers: tuple[str, ...]
+    tokens: bool
     bias: str
     base_model: str
     layers: dict[str, tuple[int, int]]
@@ -61,6 +67,7 @@ def check_folder(final: Path) -> AdapterShape:
         rank=max([config["r"], *config.get("rank_pattern", {}).values()]),
         is_dora=bool(config.get("use_dora")),
         whole_layers=tuple(config.get("modules_to_save") or ()),
+        tokens=bool(config.get("trainable_token_indices")),
         bias=str(config.get("bias", "none")),
         base_model=str(config.get("base_model_name_or_path") or ""),
         layers=layers,
@@ -74,6 +81,10 @@ def _config(file: Path) -> dict[str, Any]:
         raise UserError("bad_input", f"it is an adapter of the kind {str(kind)[:40]}", "Only LoRA adapters are used.")
     if not isinstance(pattern, dict) or not all(_is_rank(value) for value in [rank, *pattern.values()]):
         raise UserError("bad_input", f"{file.name} has no rank that makes sense", "Get the adapter again.")
+    alphas = [config.get("lora_alpha", USUAL_ALPHA)]
+    by_layer = config.get("alpha_pattern") or {}
+    if not isinstance(by_layer, dict) or not all(_is_number(value) for value in [*alphas, *by_layer.values()]):
+        raise UserError("bad_input", f"{file.name} has no lora_alpha that makes sense", "Get the adapter again.")
     whole = config.get("modules_to_save") or []
     if not isinstance(whole, list) or not all(isinstance(name, str) for name in whole):
         raise UserError("bad_input", f"{file.name} names layers that are no names", "Get the adapter again.")
@@ -93,6 +104,10 @@ def _is_text(value: object) -> bool:
 
 def _is_rank(value: object) -> bool:
     return type(value) is int and 1 <= value <= HIGHEST_RANK
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def _layers(tensors: dict[str, tensor_files.Tensor]) -> dict[str, tuple[int, int]]:

@@ -21,7 +21,7 @@ from engines.config.train import EMBEDDED_FOLDER
 from engines.contract import fingerprints, statefiles
 from engines.contract.errors import UserError
 from engines.contract.fingerprints import ADAPTER_FILES
-from engines.weights import adapter_card, adapter_check
+from engines.weights import adapter_card, adapter_check, chat_template
 from engines.weights.adapter_check import AdapterShape
 from engines.weights.adapters import Adapter, Adapters
 from engines.weights.models import BaseModel, Models
@@ -62,6 +62,7 @@ def import_adapter(
         final = statefiles.make_private_dir(partial / "final")
         _take_folder(given, final) if given.is_dir() else _take_archive(given, final)
         shape = adapter_check.check_folder(final)
+        chat_template.write_out(final)
         card = _card_of(final)
         base = _base(models, shape.base_model, card, base_model)
         _check_base(models, shape, card, base, tell)

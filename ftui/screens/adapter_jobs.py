@@ -186,7 +186,7 @@ class AdapterJobs:
             partners.append(chosen)
         if active and chosen and active.name != chosen.name and active.base_model == chosen.base_model:
             partners.append(active)
-        self.screen.app.push_screen(ChatScreen(partners))
+        self.screen.app.push_screen(ChatScreen(partners, panel.found))
 
     def do_servers(self) -> None:
         from ftui.screens.servers import ServersScreen

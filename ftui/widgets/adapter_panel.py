@@ -43,6 +43,8 @@ class AdapterPanel(Pane, can_focus=True):
         self.adapters: dict[str, Adapter] = {}  # those that are shown
         self.sort = DEFAULT_SORT
         self.words = ""
+        self.told = False  # there stands what came of a change …
+        self.told_at: str | None = None  # … that was begun on this row
         self.table = ListTable(HEADINGS, id="adapter-list")
 
     def compose(self) -> ComposeResult:
@@ -104,8 +106,17 @@ class AdapterPanel(Pane, can_focus=True):
         hint = "Words in a name, a dataset, a base model, tags or notes; empty shows all."
         self.app.push_screen(AskText("Filter the adapters", hint, self.words), answered)
 
+    @on(DataTable.RowHighlighted)
+    def _moved(self) -> None:
+        """Whoever goes on has read what came of the last change."""
+        if self.table.chosen != self.told_at:
+            self.say_result(Content(""))
+
     def leave(self) -> bool:
-        """Out of the filter."""
+        """Away with what came of the last change, else out of the filter."""
+        if self.told:
+            self.say_result(Content(""))
+            return True
         held, self.words = self.words, ""
         if held:
             self.show(self.found)
@@ -139,9 +150,10 @@ class AdapterPanel(Pane, can_focus=True):
         self.ftui.show_error(error)
 
     def say_result(self, text: Content) -> None:
+        self.told, self.told_at = bool(text.plain), self.table.chosen
         line = self.query_one("#adapter-result", Static)
         line.update(text)
-        line.set_class(not text.plain, "-hidden")
+        line.set_class(not self.told, "-hidden")
 
     def do_delete(self) -> None:
         """To the trash, from where `u` brings it back; only the active one is asked for."""

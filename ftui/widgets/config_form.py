@@ -42,6 +42,7 @@ class FieldSpec:
     bounds: str
     separator: str = ","  # between the items of a list
     optional: bool = False  # an empty line of text leaves it unset
+    only_for: tuple[str, ...] = ()  # kinds of the job that have it; empty: all
 
     @property
     def help(self) -> str:
@@ -59,6 +60,7 @@ def fields_of(model: type[JobConfig]) -> Iterator[FieldSpec]:
         yield FieldSpec(
             name, schema.get("title", name), schema.get("description", ""), schema.get("unit", ""), kind, choices,
             _bounds(schema), schema.get("separator", ","), schema.get("optional", False),
+            tuple(schema.get("only_for", ())),
         )  # fmt: skip
 
 
@@ -292,6 +294,14 @@ class ConfigForm(VerticalScroll, Generic[Config], can_focus=False):
         if row is not None:
             self.post_message(self.Described(row.spec.help))
 
+    def show_kind(self, kind: str) -> None:
+        """Hide the fields that this kind of the job does not have; they have their usual values then."""
+        usual = self.base.model_dump()
+        for row in self.query(FieldRow):
+            row.display = not row.spec.only_for or kind in row.spec.only_for
+            if not row.display and self.values[row.spec.name] != usual[row.spec.name]:
+                self.change(row.spec.name, usual[row.spec.name])
+
     def put(self, name: str, value: Any) -> None:
         """Show another value in a row that is no field of the model."""
         self.extras[name] = value
@@ -304,7 +314,7 @@ class ConfigForm(VerticalScroll, Generic[Config], can_focus=False):
 
     def move(self, step: int) -> None:
         """Focus the row `step` below, as far as there are rows."""
-        rows = list(self.query(FieldRow))
+        rows = [row for row in self.query(FieldRow) if row.display]
         here = self.row()
         target = rows.index(here) + step if here is not None else 0
         self.screen.set_focus(rows[max(0, min(len(rows) - 1, target))])

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from storm import QUESTIONS, TOKENS, expected
 
+from engines.config.chat import ChatConfig
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.llm import LLMEngine
-from engines.servers.chat import ChatOptions, LocalModel, ServerModel, open_model
+from engines.servers.chat import LocalModel, ServerModel, open_model
 from engines.servers.conversation import Conversation
 from tests.serving.conftest import stop_all, with_adapters
 
 pytestmark = pytest.mark.model
-OPTIONS = ChatOptions(max_new_tokens=TOKENS)
+OPTIONS = ChatConfig(max_new_tokens=TOKENS)
 
 
 def test_a_server_and_a_process_of_its_own_answer_for_each_partner(served: LLMEngine) -> None:
@@ -63,7 +64,7 @@ def test_only_runs_of_good_answers_become_rows(served: LLMEngine) -> None:
     partners = [None, served.adapters.get("b")]
     model = open_model(served, partners)
     model.wait_until_ready()
-    talk = Conversation(served.workspace, model, partners, OPTIONS, system="Be brief.")
+    talk = Conversation(served.workspace, model, partners, OPTIONS.model_copy(update={"system": "Be brief."}))
     for question in QUESTIONS:
         list(talk.ask(question))
     model.close()

@@ -110,7 +110,8 @@ def tokens_of(address: str, text: str, **more: Any) -> tuple[list[int], float]:
 
 
 def test_the_chat_asks_adapters_by_name_whichever_is_active(llama: LLMEngine) -> None:
-    from engines.servers.chat import ChatOptions, ServerModel, open_model
+    from engines.config.chat import ChatConfig
+    from engines.servers.chat import ServerModel, open_model
 
     llama.activation.activate("a")
     llama.activation.activate("b")
@@ -123,7 +124,7 @@ def test_the_chat_asks_adapters_by_name_whichever_is_active(llama: LLMEngine) ->
     names[None] = None
     for name, at_server in [*names.items(), *reversed(names.items())]:
         assert answers_as(llama, llama.adapters.get(name).final if name else None, lora=client._chosen(at_server))
-    assert "".join(model.ask(both[1], [{"role": "user", "content": "Hi"}], ChatOptions(max_new_tokens=4)))
+    assert "".join(model.ask(both[1], [{"role": "user", "content": "Hi"}], ChatConfig(max_new_tokens=4)))
     model.close()
     assert "b@" in str(client.active(None))
 

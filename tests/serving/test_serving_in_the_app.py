@@ -106,7 +106,7 @@ async def test_chat_side_by_side_and_keep_the_good_answer(served: LLMEngine) -> 
         assert isinstance(screen, ChatScreen)
         await ui.type("Who are you?")
         await ui.press("enter")
-        await ui.until(lambda: screen.talk is not None and screen.talk.turns and screen.asking is None, 60)
+        await ui.until(lambda: screen.talk is not None and screen.talk.turns and not screen.asking, 60)
         assert screen.talk is not None
         answers = screen.talk.turns[0].answers
         assert len(answers) == 2 and all(answers) and answers[0] != answers[1]
