@@ -10,15 +10,15 @@ from ftui.clean import clean_line
 if TYPE_CHECKING:
     from engines.servers.kept_conversations import Kept
 
-HEADINGS = ("id", "date", "with", "turns", "first question")
-LONGEST_QUESTION = 40
-LONGEST_PARTNERS = 24
+HEADINGS = ("date", "first question", "with", "turns", "id")  # what one looks for first
+LONGEST_QUESTION = 32
+LONGEST_PARTNERS = 16
 
 
 def cells(kept: Kept) -> tuple[str, ...]:
     partners = _short(", ".join(kept.partners), LONGEST_PARTNERS)
     question = _short(kept.first_question, LONGEST_QUESTION)
-    return (kept.id, format.date(kept.at), partners, str(len(kept.turns)), question)
+    return (format.date(kept.at), question, partners, str(len(kept.turns)), kept.id)
 
 
 def _short(text: str, most: int) -> str:
