@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engines.servers.serving import ServerState
+    from engines.servers.server import ServerState
 
 MARKS = {"ready": "● ready", "starting": "◌ starting", "gone": "✗ does not answer"}
 HEADINGS = ("server", "state", "address", "base model", "active")

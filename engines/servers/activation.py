@@ -22,9 +22,10 @@ from typing import Any
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.servers import catch_up, on_activate
+from engines.servers.server import Server, ServerState
 from engines.servers.server_clients import Client
 from engines.servers.server_fit import check_served
-from engines.servers.serving import Server, ServerState, Serving
+from engines.servers.serving import Serving
 from engines.weights import adapter_versions
 from engines.weights.adapters import Adapter, Adapters
 from engines.workspace import Workspace
@@ -197,6 +198,7 @@ class _Change:
         if not loaded:
             self._try_each([state for state in ready if self.results[state.server.name].ok], self._unload_new)
         return loaded
+
     def at_one(self, state: ServerState) -> None:
         """The same at a single server, for the adapter that is active already. Raises UserError."""
         if state.state != "ready" or state.follows:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from engines.workspace import Workspace
 
 if TYPE_CHECKING:
-    from engines.servers.serving import Server
+    from engines.servers.server import Server
 
 
 def later(workspace: Workspace, server: Server) -> None:

@@ -14,9 +14,10 @@ from engines.config.chat import ChatConfig
 from engines.contract.errors import UserError
 from engines.running import devices
 from engines.servers.local_model import REPETITION_PENALTY, TOP_P, LocalModel, Message
+from engines.servers.server import Server, ServerState
 from engines.servers.server_clients import Refused
 from engines.servers.server_fit import check_served, same_base
-from engines.servers.serving import Server, ServerState, Serving
+from engines.servers.serving import Serving
 from engines.weights import adapter_versions, chat_template
 from engines.weights.adapters import Adapter
 

@@ -12,7 +12,7 @@ from engines.weights import adapter_check, chat_template
 from engines.weights.adapters import Adapter
 
 if TYPE_CHECKING:
-    from engines.servers.serving import ServerState
+    from engines.servers.server import ServerState
 
 MERGE_IT = "Merge it into its base model, or serve it with the light server: ftui serve-llm start --kind light."
 

@@ -10,9 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from engines.config.serve import ServeConfig
 from engines.contract import statefiles
@@ -22,7 +20,8 @@ from engines.running import devices
 from engines.running.questions import ask_script
 from engines.running.runs import Run, Runs
 from engines.servers import on_activate, server_start, stand_in
-from engines.servers.server_clients import Client, ServerGone
+from engines.servers.server import Server, ServerState
+from engines.servers.server_clients import ServerGone
 from engines.servers.server_fit import check_kind, same_base
 from engines.servers.server_kinds import KINDS, detect
 from engines.servers.server_start import HOST
@@ -39,51 +38,6 @@ STOP_GRACE = {
     "llama-server": 35.0,
     "vllm": 0.0,
 }  # vLLM does not know of our stop file, it is signalled at once
-
-
-@dataclass(frozen=True)
-class Server:
-    """One server. run: the run that it is, None for one that somebody else started."""
-
-    name: str
-    kind: str
-    url: str
-    run: Run | None = None
-
-    @property
-    def client(self) -> Client:
-        return KINDS[self.kind](self.url, self.run.folder if self.run else None)
-
-    @property
-    def highest_rank(self) -> int | None:
-        """Of adapters that it takes; None: not known, or without a limit."""
-        return self.run.spec.get("max_lora_rank") if self.run else None
-
-
-@dataclass(frozen=True)
-class ServerState:
-    """How a server stands. state: starting, ready, gone; adapters: name → path.
-
-    template: the chat template that all requests get, empty: none; None: not known, or each adapter's own.
-    follows: what answers is the active adapter.
-    """
-
-    server: Server
-    state: str
-    base_model: str = ""
-    adapters: tuple[tuple[str, str], ...] = ()
-    active: str | None = None
-    problem: str = ""
-    template: str | None = None
-    follows: bool = True
-
-    def as_dict(self) -> dict[str, Any]:
-        server = self.server
-        return {
-            "name": server.name, "kind": server.kind, "url": server.url, "run": server.run.id if server.run else None,
-            "state": self.state, "base_model": self.base_model, "adapters": dict(self.adapters),
-            "active": self.active, "follows": self.follows, "problem": self.problem,
-        }  # fmt: skip
 
 
 class Serving:

@@ -18,7 +18,7 @@ from engines.llm import SAMPLE, LLMEngine
 from engines.quality import evaluation
 from engines.quality.figures import BASE, HELD_OUT, set_named
 from engines.running.runs import Run
-from engines.servers.serving import Server
+from engines.servers.server import Server
 from engines.weights.adapters import Adapter
 from engines.workspace import Workspace
 from ftui import format

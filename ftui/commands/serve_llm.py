@@ -12,7 +12,7 @@ from engines.config.serve import ServeConfig
 from engines.contract.errors import EXIT_NOT_READY
 from engines.llm import LLMEngine
 from engines.running.runs import Run
-from engines.servers.serving import ServerState
+from engines.servers.server import ServerState
 from ftui import format
 from ftui.commands.llm import ConfigFile, merged
 from ftui.console import Common, note, say, say_json, show_log, table

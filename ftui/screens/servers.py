@@ -23,7 +23,8 @@ from ftui.widgets.list_table import ListTable
 
 if TYPE_CHECKING:
     from engines.config.serve import ServeConfig
-    from engines.servers.serving import ServerState, Serving
+    from engines.servers.server import ServerState
+    from engines.servers.serving import Serving
     from ftui.app import FtuiApp
 
 KEYS = "s starts one · x stops · a adopts one that runs · f forgets it · w: what is run after activations"

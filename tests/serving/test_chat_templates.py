@@ -16,8 +16,8 @@ from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.servers.chat import LocalModel, ServerModel, open_model
 from engines.servers.conversation import Conversation
+from engines.servers.server import Server, ServerState
 from engines.servers.server_fit import check_served
-from engines.servers.serving import Server, ServerState
 from engines.weights import adapter_versions, chat_template
 from finetune.chat_templates import from_text
 from tests.serving.conftest import start, stop_all, with_adapters

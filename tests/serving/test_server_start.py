@@ -12,8 +12,8 @@ from engines.config.serve import ServeConfig
 from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.servers import server_start
+from engines.servers.server import Server, ServerState
 from engines.servers.server_fit import check_served
-from engines.servers.serving import Server, ServerState
 from engines.weights.adapter_transfer import import_adapter
 
 

@@ -11,7 +11,7 @@ import pytest
 from engines.config.serve import ServeConfig
 from engines.llm import LLMEngine
 from engines.servers import server_start
-from engines.servers.serving import ServerState
+from engines.servers.server import ServerState
 from tests.serving.conftest import STARTS_IN, start, stop_all, with_adapters
 from tests.serving.test_commands import as_json, ftui
 
