@@ -46,7 +46,7 @@ test-export: $(VENV)/.dev
 	done
 	FTUI_GGUF_TOOLS=$(CURDIR)/.venv-gguf FTUI_LLAMA=$(CURDIR)/.venv-llama \
 	FTUI_AWQ=$(CURDIR)/.venv-awq/bin/python FTUI_ONNX=$(CURDIR)/.venv-onnx/bin/python \
-	$(BIN)/python -m pytest tests/finetune/test_export_gguf.py tests/finetune/test_export_quantised.py
+	$(BIN)/python -m pytest tests/finetune/test_export_gguf.py tests/finetune/test_export_quantised.py tests/finetune/test_preflight.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

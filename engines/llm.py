@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from engines.running.questions import OnProgress, ask_script
 from engines.running.runs import Run, Runs, RunStatus
 from engines.servers.activation import Activation
 from engines.servers.server_fit import same_base
-from engines.setup import doctor
+from engines.setup import doctor, gguf_tools
 from engines.setup.environments import Environments
 from engines.weights.adapters import Adapter, Adapters
 from engines.weights.models import Models
@@ -161,7 +162,10 @@ class LLMEngine:
         model = self.models.resolve(config.base_model, device)
         python, env = self.environments.require("llm"), self._training_variables(config)
         config = config.model_copy(update={"device": device})
-        found = preflight.ask(python, env, dataset, model, config, device, probe=probe)
+        with ThreadPoolExecutor(1) as beside:
+            base, tools = self.models.folder_of(model), gguf_tools.folder(self.workspace)
+            gguf = beside.submit(preflight.ask_gguf, python, env, base, tools)
+            found = preflight.ask(python, env, dataset, model, config, device, probe=probe)
         time_needed = preflight.expected_seconds(self.runs, found, model, config)
         disk = devices.free_disk(self.workspace.home)
         return {
@@ -171,6 +175,7 @@ class LLMEngine:
             "seconds_from": time_needed[1] if time_needed else None,
             "disk_free": disk,
             "fits_disk": found["disk_bytes"] <= disk,
+            "gguf": gguf.result(),
             "warnings": [*preflight.advice(config, model, device), *found["warnings"]],
         }
 

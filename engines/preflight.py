@@ -9,6 +9,7 @@ from typing import Any
 from engines.config.families import family_of, model_type_of
 from engines.config.train import TrainConfig
 from engines.contract import statefiles
+from engines.contract.errors import UserError
 from engines.data.datasets import Dataset
 from engines.running import devices
 from engines.running.questions import ask_script
@@ -52,6 +53,19 @@ def ask(
         if probe:
             arguments += ["--probe", str(Path(folder) / "probe")]
         return ask_script(python, "finetune.preflight", arguments, env)
+
+
+def ask_gguf(python: Path, env: dict[str, str], base: Path | None, tools: Path) -> dict[str, Any] | None:
+    """converts: can llama.cpp's converters write this base model as GGUF? why: not. None where that is not known.
+
+    Takes some seconds, where the converters are here.
+    """
+    if base is None or not (base / "config.json").is_file() or not tools.is_dir():
+        return None
+    try:
+        return ask_script(python, "finetune.gguf_check", [str(base), "--tools", str(tools)], env)
+    except UserError:  # it did not come to an end, which says nothing of the model
+        return None
 
 
 def expected_seconds(runs: Runs, found: dict[str, Any], model: str, config: TrainConfig) -> tuple[float, str] | None:

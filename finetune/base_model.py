@@ -117,15 +117,18 @@ def family(source: str) -> Family:
     return family_of(configuration(source).model_type)
 
 
-def load_tokenizer(source: str, text_template: str = "") -> Any:
-    """The tokenizer, with its model's chat template or the one that `text_template` describes."""
+def load_tokenizer(source: str, text_template: str = "", *, template_needed: bool = True) -> Any:
+    """The tokenizer, with its model's chat template or the one that `text_template` describes.
+
+    template_needed: raise UserError where the model has none; adapters may bring theirs.
+    """
     from transformers import AutoTokenizer
 
     folder, gguf = _location(source)
     tokenizer = _explained(source, lambda: AutoTokenizer.from_pretrained(folder, **gguf))
     if text_template:
         tokenizer.chat_template = chat_templates.from_text(text_template)
-    if tokenizer.chat_template is None:
+    if tokenizer.chat_template is None and template_needed:
         raise UserError(
             "bad_input", f"{source} has no chat template", "Choose an instruct model, or set text_template."
         )

@@ -5,14 +5,17 @@ A parameter that is not obeyed is refused, not ignored. `repetition_penalty` is 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.requests import Request
+
 from engines.contract.errors import UserError
-from finetune.model_host import ModelHost
 from finetune.rows import Message
 
 DEFAULT_TOKENS = 512
+MOST_BODY_BYTES = 4 << 20
 # Accepted where they ask for nothing that is not done anyway.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (None, 1),
@@ -23,8 +26,13 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (None, 0),
     "logit_bias": (None, {}),
     "response_format": (None, {"type": "text"}),
+    "tool_choice": (None, "none", "auto"),
+    "parallel_tool_calls": (None, True, False),  # of no tools
+    "store": (None, False),
+    "service_tier": (None, "auto", "default"),
+    "stream_options": (None, {}, {"include_usage": True}, {"include_usage": False}),  # it comes with the last piece
 }
-IGNORED = {"user", "metadata", "store", "stream_options", "service_tier", "tool_choice", "parallel_tool_calls"}
+LABELS = {"user", "metadata"}  # they ask for nothing
 KNOWN = {
     "model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "repetition_penalty", "seed",
     "stream",
@@ -43,34 +51,43 @@ class ChatRequest:
     model: str
     messages: list[Message]
     max_tokens: int
-    temperature: float
+    temperature: float | None  # None: the model's own
     top_p: float
     repetition_penalty: float
     seed: int | None
     stream: bool
 
 
-def read_request(body: dict[str, Any], host: ModelHost) -> ChatRequest:
+async def read_body(request: Request) -> dict[str, Any]:
+    """The JSON object of a request. The type must be said: a web page cannot say it to us without being asked first."""
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise Refused("Send JSON, with the header Content-Type: application/json.")
+    data = b""
+    async for part in request.stream():
+        data += part
+        if len(data) > MOST_BODY_BYTES:
+            raise Refused(f"A request has at most {MOST_BODY_BYTES >> 20} MB.")
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise Refused("The body is no JSON object.")
+    return body
+
+
+def read_request(body: dict[str, Any]) -> ChatRequest:
     """Raises Refused with what is wrong."""
     for name, value in body.items():
         if name in NEUTRAL and value not in NEUTRAL[name]:
             raise Refused(f"`{name}` is not supported by the light server; vLLM supports it.")
-        if name not in KNOWN and name not in NEUTRAL and name not in IGNORED:
+        if name not in KNOWN and name not in NEUTRAL and name not in LABELS:
             raise Refused(f"`{name[:60]}` is not known to the light server.")
-    messages = _messages(body.get("messages"))
-    try:
-        prompt = host.count_prompt(messages)
-    except Exception as error:  # whatever a chat template raises
-        raise Refused(f"The chat template refuses these messages: {str(error)[:200]}") from error
-    room = host.longest - prompt
-    if room < 1:
-        raise Refused(f"The messages have {prompt} tokens, the model takes {host.longest} with the answer.")
-    default = host.model.generation_config.temperature
     return ChatRequest(
         model=_typed(body, "model", str, ""),
-        messages=messages,
-        max_tokens=min(room, _number(body, "max_completion_tokens", _number(body, "max_tokens", DEFAULT_TOKENS, 1), 1)),
-        temperature=_real(body, "temperature", 1.0 if default is None else default, 0.0, 2.0),
+        messages=_messages(body.get("messages")),
+        max_tokens=_number(body, "max_completion_tokens", _number(body, "max_tokens", DEFAULT_TOKENS, 1), 1),
+        temperature=None if body.get("temperature") is None else _real(body, "temperature", 1.0, 0.0, 2.0),
         top_p=_real(body, "top_p", 1.0, 1e-6, 1.0),
         repetition_penalty=_real(body, "repetition_penalty", 1.0, 0.1, 10.0),
         seed=None if body.get("seed") is None else _number(body, "seed", 0, 0) % (1 << 32),

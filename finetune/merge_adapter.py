@@ -71,6 +71,7 @@ class Merger:
         last = first + len(weight)
         if isinstance(change, Whole):
             return self.tensors.get_slice(change.name)[first:last].to(weight.dtype)
+        self._check_copy(weight, change, first)
         down, up = self.tensors.get_slice(change.down), self.tensors.get_slice(change.up)
         if change.transposed:
             delta = (up[:].float() @ down[:, first:last].float()).T * change.scale
@@ -88,6 +89,17 @@ class Merger:
         if not torch.isfinite(merged).all():
             raise UserError("bad_input", f"{change.up[-60:]} makes weights that are no numbers", "Train it again.")
         return merged
+
+    def _check_copy(self, weight: Any, change: LowRank, first: int) -> None:
+        """Raises UserError where the adapter was trained on another weight than the base's, rounding apart."""
+        if change.copy is None:
+            return
+        copy = self.tensors.get_slice(change.copy)[first : first + len(weight)]
+        if not (copy.to(weight.dtype).equal(weight) or weight.to(copy.dtype).equal(copy)):
+            raise UserError(
+                "conflict", f"{change.copy[-60:]} is not what the base model has there",
+                "Use the base model that it was trained on: --base-model FOLDER.",
+            )  # fmt: skip
 
 
 def write_shard(source: Path, target: Path, plan: Plan, name: str, merger: Merger, progress: Progress) -> None:
@@ -172,7 +184,7 @@ def merge(base: Path, adapter: Path, output: Path, config: MergeConfig) -> Path:
     left = [name for name in plan.shards if not (partial / name).is_file()]
     if len(left) < len(plan.shards):
         emit("phase", name="resume", text=f"{len(plan.shards) - len(left)} of {len(plan.shards)} files are there")
-    _check_disk(output, sum(tensor.size for name in left for tensor in plan.shards[name].values()))
+    check_disk(output, sum(tensor.size for name in left for tensor in plan.shards[name].values()))
     set_threads()
     merger, progress = Merger(adapter, config.rounding), Progress(plan.size)
     progress.done = sum((partial / name).stat().st_size for name in plan.shards if name not in left)
@@ -214,7 +226,8 @@ def clear_stopped(base: Path, output: Path) -> None:
     )
 
 
-def _check_disk(output: Path, needed: int) -> None:
+def check_disk(output: Path, needed: int) -> None:
+    """Raises UserError where a model of so many bytes has no room."""
     free = shutil.disk_usage(output.parent).free
     if free < needed + SPARE_BYTES:
         raise UserError(

@@ -34,12 +34,8 @@ def compare(
     max_logit_difference; same_choice: share of places where both find the same token likeliest; perplexity and
     perplexity_merged, on held-out rows or else on general questions.
     """
-    values = sum(math.prod(tensor.shape) for tensor in tensor_files.read_model(base).values())
-    free = devices.free_memory()
-    precision = next((name for name, size in (("fp32", 4), ("bf16", 2)) if values * size * MEMORY_FACTOR < free), None)
+    precision = fitting_precision(base)
     if precision is None:
-        needed = values * 2 * MEMORY_FACTOR / 1e9
-        emit("warning", text=f"not compared: running it takes {needed:.0f} GB of memory, {free / 1e9:.0f} GB are free")
         return {}
     emit("phase", name="check", text=f"running base with adapter, then the merged model, in {precision}")
     tokenizer = load_tokenizer(str(tokenizer_folder or merged))
@@ -60,6 +56,17 @@ def compare(
         "perplexity_merged": round(found[0], 4),
         "checked_in": precision,
     }
+
+
+def fitting_precision(base: Path) -> str | None:
+    """fp32, or bf16, in which the memory is enough to run a model; None, with a warning, where it is for neither."""
+    values = sum(math.prod(tensor.shape) for tensor in tensor_files.read_model(base).values())
+    free = devices.free_memory()
+    precision = next((name for name, size in (("fp32", 4), ("bf16", 2)) if values * size * MEMORY_FACTOR < free), None)
+    if precision is None:
+        needed = values * 2 * MEMORY_FACTOR / 1e9
+        emit("warning", text=f"not compared: running it takes {needed:.0f} GB of memory, {free / 1e9:.0f} GB are free")
+    return precision
 
 
 def held_out_rows(tokenizer: Any, dataset: Path | None, eval_share: float) -> list[tuple[list[int], list[int]]]:

@@ -36,13 +36,17 @@ FLOATS = ("F32", "F16", "BF16")
 
 @dataclass(frozen=True)
 class LowRank:
-    """Names of tensors in the adapter. transposed: a row of the base's weight is an input, not an output."""
+    """Names of tensors in the adapter. transposed: a row of the base's weight is an input, not an output.
+
+    copy: of the base's own weight, which peft saves beside a changed head or embeddings.
+    """
 
     down: str
     up: str
     scale: float
     transposed: bool
     magnitude: str | None
+    copy: str | None
 
 
 @dataclass(frozen=True)
@@ -128,18 +132,18 @@ def _changes(tensors: dict[str, Tensor], config: dict[str, Any]) -> dict[str, Lo
                 continue
             if f"{layer}{up}" not in tensors or len(tensors[name].shape) != 2:
                 raise _strange(name)
-            magnitude = f"{layer}.lora_magnitude_vector"
+            magnitude, copy = f"{layer}.lora_magnitude_vector", f"{layer}.base_layer.weight"
             transposed = bool(config.get("fan_in_fan_out")) or "embedding" in down
             if magnitude in tensors and transposed:
                 raise UserError("conflict", "DoRA on a transposed layer cannot be merged here", "Merge it with peft.")
             path = layer.removeprefix(adapter_check.PREFIX)
             changes[f"{path}.weight"] = LowRank(
                 name, f"{layer}{up}", _scale(path, tensors[name].shape[0], config), transposed,
-                magnitude if magnitude in tensors else None,
+                magnitude if magnitude in tensors else None, copy if copy in tensors else None,
             )  # fmt: skip
-            known |= {name, f"{layer}{up}", magnitude}
+            known |= {name, f"{layer}{up}", magnitude, copy}
     for name in tensors.keys() - known:
-        if ".lora_" in name:
+        if ".lora_" in name or ".base_layer." in name:
             raise _strange(name)
         changes[name.removeprefix(adapter_check.PREFIX)] = Whole(name)
     return changes
@@ -182,6 +186,8 @@ def _check_places(plan: Plan, changes: dict[str, LowRank | Whole], tensors: dict
             )  # fmt: skip
         if isinstance(change, Whole):
             shape = tensors[change.name].shape
+        elif change.copy is not None and tensors[change.copy].shape != weight.shape:
+            shape = tensors[change.copy].shape
         else:
             shape = (tensors[change.up].shape[0], tensors[change.down].shape[1])
             shape = shape[::-1] if change.transposed else shape

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import time
 import uuid
@@ -32,13 +31,12 @@ from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script, stop_requested, write_result
 from finetune import base_model
-from finetune.chat_request import Refused, read_request
+from finetune.chat_request import read_body, read_request
 from finetune.model_host import Answer, Loaded, ModelHost
 
 HOST = "127.0.0.1"
 BASE, ACTIVE = "base", "active"
 MOST_WAITING = 32
-MOST_BODY_BYTES = 4 << 20
 STATUS = {"usage": 400, "bad_input": 400, "not_found": 404, "conflict": 400, "not_ready": 503}
 
 
@@ -51,6 +49,9 @@ class Server:
         self.adapters: dict[str, Loaded] = {}
         self.active: Loaded | None = None
         self.answered = 0
+        self.last_refusal = ""
+        default = host.model.generation_config.temperature
+        self.temperature = 1.0 if default is None else float(default)
         self.app = Starlette(
             routes=[
                 Route("/health", self.health),
@@ -61,7 +62,7 @@ class Server:
                 Route("/v1/active_lora_adapter", self.activate, methods=["POST"]),
             ],
             middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],
-            exception_handlers={UserError: _user_error, Exception: _failed},
+            exception_handlers={UserError: self.refused, Exception: _failed},
         )
 
     # --- what is here ---
@@ -91,13 +92,13 @@ class Server:
             return None
         named = [item for name, item in self.adapters.items() if model in (name, name.rpartition("@")[0])]
         if not named:
-            raise UserError("not_found", f"The model `{model[:100]}` does not exist.", "See /v1/models.")
+            raise UserError("not_found", f"The model `{model[:100]}` does not exist", "See /v1/models.")
         return named[-1]
 
     # --- adapters come and go ---
 
     async def load(self, request: Request) -> Response:
-        wish = await _body(request)
+        wish = await read_body(request)
         name, path = wish.get("lora_name"), wish.get("lora_path")
         if not isinstance(name, str) or not name or not isinstance(path, str) or not path:
             raise UserError("usage", "Both 'lora_name' and 'lora_path' must be provided.")
@@ -105,63 +106,69 @@ class Server:
             raise UserError("usage", f"The lora adapter '{name}' has already been loaded.")
         if not Path(path).is_dir():
             raise UserError("not_found", f"No adapter found for {name}: there is no folder {path}")
+        began = time.monotonic()
         loaded = await asyncio.wrap_future(self.host.load(name, Path(path)))
         if name in self.adapters:  # somebody else was faster
-            await asyncio.wrap_future(self.host.unload(loaded))
             raise UserError("usage", f"The lora adapter '{name}' has already been loaded.")
         self.adapters[name] = loaded
+        _log(f"loaded {name} in {time.monotonic() - began:.2f} s from {path}")
         return JSONResponse(f"Success: LoRA adapter '{name}' added successfully.")
 
     async def unload(self, request: Request) -> Response:
-        name = (await _body(request)).get("lora_name")
+        name = (await read_body(request)).get("lora_name")
         adapter = self.adapters.pop(name, None) if isinstance(name, str) else None
         if adapter is None:
             raise UserError("not_found", f"The lora adapter '{name}' cannot be found.")
         if self.active is adapter:
             self.active = None
-        self.host.unload(adapter)  # answers under way finish first
+        _log(f"let go of {name}")  # answers under way hold it until they are given
         return JSONResponse(f"Success: LoRA adapter '{name}' removed successfully.")
 
     async def activate(self, request: Request) -> Response:
         """{"lora_name": NAME or null}: whom the model "active" stands for from now on."""
-        name = (await _body(request)).get("lora_name")
+        name = (await read_body(request)).get("lora_name")
         if name is not None and name not in self.adapters:
             raise UserError("not_found", f"The lora adapter '{name}' cannot be found.")
         self.active = self.adapters[name] if name is not None else None
+        _log(f"active is {name or 'the base model'}")
         return JSONResponse({"active": name})
 
     # --- answers ---
 
     async def chat(self, request: Request) -> Response:
-        body = await _body(request)
-        wish = read_request(body, self.host)
+        wish = read_request(await read_body(request))
         if self.host.waiting >= MOST_WAITING:
             cause = f"{MOST_WAITING} answers are waited for already"
             return JSONResponse(_error("not_ready", cause), 503, headers={"Retry-After": "1"})
         # From here to the queue nothing is awaited: the adapter that is active now is the one that answers.
         adapter = self.find(wish.model)
+        max_tokens = min(wish.max_tokens, self.host.room_after(wish.messages, adapter))
+        temperature = self.temperature if wish.temperature is None else wish.temperature
         loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | None]()
 
         def hand_on(text: str) -> None:
             loop.call_soon_threadsafe(pieces.put_nowait, text)
 
         answer = Answer(
-            wish.messages, adapter, wish.max_tokens, wish.temperature, wish.top_p, wish.repetition_penalty, wish.seed,
+            wish.messages, adapter, max_tokens, temperature, wish.top_p, wish.repetition_penalty, wish.seed,
             on_text=hand_on,
         )  # fmt: skip
-        whole = asyncio.wrap_future(self.host.answer(answer))
+        # Not to be cancelled from here: a client that hangs up only ends what it has asked for.
+        whole = asyncio.shield(asyncio.wrap_future(self.host.answer(answer)))
         whole.add_done_callback(lambda _: pieces.put_nowait(None))
         name = adapter.name if adapter else BASE
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": name}
         if wish.stream:
-            return StreamingResponse(self._stream(answer, whole, pieces, head), media_type="text/event-stream")
+            return _Stream(answer, self._stream(answer, whole, pieces, head))
         watch = asyncio.ensure_future(_gone(request))
         both: list[asyncio.Future[Any]] = [whole, watch]
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        watch.cancel()
-        answer.cancelled = not whole.done()
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watch.cancel()
+            answer.cancelled = not whole.done()
         text = await whole
-        self.answered += 1
+        self.answered += not answer.cancelled
         message = {"role": "assistant", "content": text.strip()}
         choice = {"index": 0, "message": message, "finish_reason": "length" if answer.cut else "stop"}
         return JSONResponse({**head, "object": "chat.completion", "choices": [choice], "usage": _usage(answer)})
@@ -183,10 +190,35 @@ class Server:
             yield "data: [DONE]\n\n"
         except Exception as error:  # the head is sent already, so the stream says it
             yield f"data: {json.dumps(_error('failed', f'{type(error).__name__}: {error}'))}\n\n"
+
+    # --- what went wrong ---
+
+    def refused(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, UserError)
+        text = ". ".join(part for part in (error.cause.removesuffix("."), error.next_step) if part)
+        if text != self.last_refusal:  # a client that asks the same again and again does not fill the disk
+            self.last_refusal = text
+            _log(f"refused {request.url.path}: {text}")
+        return JSONResponse(_error(error.code, text), STATUS.get(error.code, 500))
+
+
+class _Stream(StreamingResponse):
+    """An answer as it comes. Whoever hangs up ends it, also one that has not begun."""
+
+    def __init__(self, answer: Answer, lines: AsyncIterator[str]):
+        super().__init__(lines, media_type="text/event-stream")
+        self.answer = answer
+
+    async def __call__(self, *asgi: Any) -> None:
+        try:
+            await super().__call__(*asgi)
         finally:
-            answer.cancelled = True  # nobody listens any more
-            with contextlib.suppress(Exception):
-                await whole
+            self.answer.cancelled = True
+
+
+def _log(text: str) -> None:
+    """A line of the server's log. Names and paths in it are others' words: they make no lines of their own."""
+    print(time.strftime("%H:%M:%S"), " ".join(text.split()), flush=True)
 
 
 async def _gone(request: Request) -> None:
@@ -203,32 +235,8 @@ def _usage(answer: Answer) -> dict[str, int]:
     }
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    """The JSON object of a request. The type must be said: a web page cannot say it to us without being asked first."""
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise Refused("Send JSON, with the header Content-Type: application/json.")
-    data = b""
-    async for part in request.stream():
-        data += part
-        if len(data) > MOST_BODY_BYTES:
-            raise Refused(f"A request has at most {MOST_BODY_BYTES >> 20} MB.")
-    try:
-        body = json.loads(data)
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
-        raise Refused("The body is no JSON object.")
-    return body
-
-
 def _error(code: str, message: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": code, "code": STATUS.get(code, 500)}}
-
-
-def _user_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, UserError)
-    text = f"{error.cause}. {error.next_step}".removesuffix(". ") if error.next_step else error.cause
-    return JSONResponse(_error(error.code, text), STATUS.get(error.code, 500))
 
 
 def _failed(request: Request, error: Exception) -> Response:
@@ -250,7 +258,7 @@ async def serve(server: Server, port: int) -> None:
     )
 
     async def watch() -> None:
-        while not stop_requested():
+        while not stop_requested() and server.host.alive:
             await asyncio.sleep(0.25)
         running.should_exit = True
 
@@ -261,6 +269,8 @@ async def serve(server: Server, port: int) -> None:
         raise UserError("not_ready", f"the port {port} cannot be had", "Choose another one with --port.") from None
     finally:
         watching.cancel()
+    if not server.host.alive:
+        raise UserError("failed", "the thread that answers has ended", "Read the log, and start the server again.")
 
 
 def main() -> None:
@@ -277,7 +287,7 @@ def main() -> None:
     quantization = base_model.choose_quantization(arguments.quantization, device, arguments.model)
     base_model.set_threads()
     emit("phase", name="load", text=f"loading {arguments.model} on {device}, {precision}, quantization {quantization}")
-    tokenizer = base_model.load_tokenizer(arguments.model)
+    tokenizer = base_model.load_tokenizer(arguments.model, template_needed=False)
     import peft  # noqa: F401  (takes seconds: now, not when the first adapter comes)
 
     host = ModelHost(base_model.load_model(arguments.model, device, precision, quantization), tokenizer)
@@ -285,6 +295,13 @@ def main() -> None:
     if arguments.adapter:
         name, _, folder = arguments.adapter.partition("=")
         server.adapters[name] = server.active = host.load(name, Path(folder)).result()
+    brought = server.active.template if server.active is not None else None
+    if tokenizer.chat_template is None and brought is None:
+        raise UserError(
+            "bad_input",
+            f"{arguments.model} has no chat template",
+            "Choose an instruct model, or activate an adapter of it that was trained with a text template.",
+        )
     asyncio.run(serve(server, arguments.port))
     write_result("stopped" if stop_requested() else "done", answered=server.answered)
 

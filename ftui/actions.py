@@ -272,7 +272,7 @@ ACTIONS = (
     Action("export", "w", "Write the adapter: archive, GGUF, AWQ, ONNX", "Write", ADAPTERS, (), _needs_adapter),
     Action("take_in", "I", "Import an adapter: a folder or a zip archive", "Import", LLM, (), _launch),
     Action("chat", "c", "Chat: the base model and adapters side by side", "Chat", CHAT, ADAPTERS, _launch),
-    Action("servers", "V", "Model servers: which run, start, stop", "Servers", LLM, (), _launch),
+    Action("servers", "V", "Model servers: start, stop, adopt, see the log", "Servers", LLM, (), _launch),
     Action("activate", "enter", "Activate the adapter", "Activate", ("adapters",), ("adapters",), _activate),
     Action("base", "b", "Back to the base model", "Base", ("adapters",), ("adapters",), _base),
     Action("merge_adapter", "M", "Merge: into the base model, or adapters into one", "Merge", ADAPTERS, (), _evaluate),

@@ -10,7 +10,13 @@ from typing import Any
 from engines.contract.errors import UserError
 from engines.weights.adapters import Adapter
 from ftui import format
+from ftui.command_line import as_text
 
+# Parameters of a training that its adapter's card shows; all are in `ftui adapters show --json`.
+MAIN = (
+    "lora_rank", "lora_alpha", "target_modules", "learning_rate", "num_epochs", "max_steps", "batch_size",
+    "gradient_accumulation_steps", "max_seq_length", "text_template",
+)  # fmt: skip
 MARK = ""  # the heading of the first column: ● active, ✗ incomplete
 
 
@@ -52,6 +58,11 @@ def cells(adapter: Adapter) -> tuple[str, ...]:
     return (mark, *(column.text(adapter) for column in COLUMNS))
 
 
+def last_cells(adapter: Adapter) -> tuple[str, ...]:
+    """Those of the columns that a narrow pane does not show: base model and tags."""
+    return cells(adapter)[-2:]
+
+
 def arranged(adapters: Sequence[Adapter], sort: str = DEFAULT_SORT, words: str = "") -> list[Adapter]:
     """Those whose name, dataset, base model, tags or notes hold every one of `words`, in the order of a column."""
     if sort not in SORTS:
@@ -69,6 +80,31 @@ def _searched(adapter: Adapter) -> str:
     return "\n".join(texts).lower()
 
 
+def _parameters(config: dict[str, Any]) -> str:
+    """The main ones of a training, by their titles."""
+    if not config:
+        return ""
+    from engines.config.train import TrainConfig
+
+    shown = {TrainConfig.model_fields[name].title: config[name] for name in MAIN if config.get(name)}
+    texts = {title: " ".join(value) if isinstance(value, list) else as_text(value) for title, value in shown.items()}
+    return ", ".join(f"{title} {text}" for title, text in texts.items())
+
+
+def _training(figures: dict[str, float]) -> str:
+    """What is known of a training beside its losses, which have lines of their own."""
+    words = {
+        "steps": lambda value: f"{format.count(value)} steps",
+        "taken_step": lambda value: f"weights of step {format.count(value)}",
+        "tokens_per_second": lambda value: f"{value:.0f} tokens/s",
+        "seconds": format.duration,
+        "memory": lambda value: f"{format.size(value)} of memory",
+    }
+    others = [name for name in figures if name not in (*words, "loss", "eval_loss")]
+    told = [say(figures[name]) for name, say in words.items() if name in figures]
+    return ", ".join([*told, *(f"{name.replace('_', ' ')} {figures[name]:g}" for name in others)])
+
+
 def card(adapter: Adapter) -> list[tuple[str, str]]:
     """The whole card as titles and values; what is not known is left out."""
     base = (
@@ -84,6 +120,8 @@ def card(adapter: Adapter) -> list[tuple[str, str]]:
         ("rank", str(adapter.rank or "")),
         ("loss", format.number(adapter.loss) if adapter.loss is not None else ""),
         ("eval loss", format.number(adapter.eval_loss) if adapter.eval_loss is not None else ""),
+        ("training", _training(adapter.figures)),
+        ("parameters", _parameters(adapter.config)),
         ("size", format.size(adapter.size)),
         ("date", format.date(adapter.created_at)),
         ("tags", " ".join(adapter.tags)),

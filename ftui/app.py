@@ -190,6 +190,23 @@ class FtuiApp(App[None]):
 
         self.run_worker(run, thread=True, exclusive=True, group=group, exit_on_error=False)
 
+    def in_daemon(
+        self,
+        work: Callable[[], Result],
+        then: Callable[[Result], None] = lambda _: None,
+        failed: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """The same for what may take long and need not end before the app does: no end waits for it."""
+
+        def run() -> None:
+            try:
+                message: Message = Finished(then, work())
+            except Exception as error:
+                message = Failed(error, failed)
+            self.post_message(message)
+
+        Thread(target=run, daemon=True).start()
+
     def on_finished(self, message: Finished) -> None:
         if self.is_running:  # not while everything is taken down
             message.then(message.value)

@@ -15,6 +15,15 @@ def exact(value: float) -> str:
     return short if float(short) == value else repr(value)
 
 
+def as_text(value: Any, separator: str = ",") -> str:
+    """A value as it is typed into a field."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return f"{separator} ".join(map(str, value))
+    return exact(value) if isinstance(value, float) else str(value)
+
+
 def flags(values: dict[str, Any]) -> list[str]:
     """`{"lora_rank": 4, "include_groups": True}` as flags."""
     words = []
@@ -61,6 +70,13 @@ def combine(home: Path, adapters: list[str], name: str, values: dict[str, Any]) 
 
 def merge(home: Path, adapter: str, values: dict[str, Any]) -> str:
     return _join(["ftui", "llm", "merge", adapter, *flags(values)], home)
+
+
+def chat(home: Path, partners: list[str | None], values: dict[str, Any]) -> str:
+    """partners: adapters by name, None for the base model."""
+    base = ["--base"] if None in partners else []
+    adapters = [word for name in partners if name is not None for word in ("--adapter", name)]
+    return _join(["ftui", "llm", "chat", *base, *adapters, *flags(values)], home)
 
 
 def sweep(home: Path, space: Path, dataset: str, name: str, values: dict[str, Any]) -> str:

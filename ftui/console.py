@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from engines.tts import TTSEngine
 
 FOLLOW_SECONDS = 0.2
+NARROWEST = 8  # column of a table that is cut
 PLAIN_SECONDS = 5.0  # between progress lines where the output is no terminal
 
 
@@ -82,14 +83,25 @@ def show_error(error: UserError, as_json: bool) -> int:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
-    """Columns as wide as their widest cell."""
+    """Columns as wide as their widest cell; on a terminal the widest ones are cut, so that a row is one line."""
     if not rows:
         say(empty)
         return
     cells = [[clean_line(cell) for cell in row] for row in [headings, *rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    if sys.stdout.isatty():
+        widths = fitted(widths, _width() + 1)
     for row in cells:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        cut = (cell if len(cell) <= width else f"{cell[: width - 1]}…" for cell, width in zip(row, widths, strict=True))
+        say("  ".join(cell.ljust(width) for cell, width in zip(cut, widths, strict=True)).rstrip())
+
+
+def fitted(widths: list[int], columns: int) -> list[int]:
+    """The widths of columns, two apart, the widest ones narrowed until all fit, or none is wider than NARROWEST."""
+    widths = list(widths)
+    while sum(widths) + 2 * (len(widths) - 1) > columns and max(widths) > NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    return widths
 
 
 def show_rows(rows: Sequence[dict[str, Any]], first: int = 0) -> None:

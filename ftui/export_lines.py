@@ -39,13 +39,18 @@ def _gguf(report: Report) -> list[str]:
         f"file:       {file}, {format.size(report['bytes'])}",
         f"weights:    {report['bits_per_weight']:.2f} bits each ({kinds} tensors)",
     ]
-    if report["fallback"] and "_k" in report["weights"]:
-        widths = " and ".join(map(str, report["fallback_widths"]))
-        told.append(f"            {report['fallback']} tensors have rows of {widths}, no multiple of 256: other types")
+    block = 256 if "_k" in report["weights"] else 32
+    uneven = [str(width) for width in report["fallback_widths"] if width % block]
+    if report["fallback"] and uneven:
+        rows = f"rows of {' and '.join(uneven)}, no multiple of {block}"
+        told.append(f"            {report['fallback']} tensors have {rows}: other types")
     told += difference(report)
     if "asked" in report:
         same = f"{report['same_answers']} of {report['asked']} the same in llama-server"
         told.append(f"answers:    {same}; alike for {report['same_beginning']:.0%} of their length before they part")
+        if "max_logprob_difference" in report:
+            at_most = f"{report['max_logprob_difference']:.3f}"
+            told.append(f"            log-probabilities of the tokens that it said differ by {at_most} at most")
     if report["weights"] == "adapter":
         told.append(f"llama.cpp:  llama-server -m BASE.gguf --lora {file}")
     else:

@@ -92,9 +92,12 @@ def rate(value: float | None) -> str:
 
 
 def date(timestamp: float | None, *, year: bool = True) -> str:
-    """Local date and time of a Unix timestamp."""
+    """Local date and time of a Unix timestamp; an en dash for one that no calendar has."""
     form = "%Y-%m-%d %H:%M" if year else "%m-%d %H:%M"
-    return UNKNOWN if timestamp is None else time.strftime(form, time.localtime(timestamp))
+    try:
+        return UNKNOWN if timestamp is None else time.strftime(form, time.localtime(timestamp))
+    except (OverflowError, OSError, ValueError):
+        return UNKNOWN
 
 
 def count(value: float | None) -> str:

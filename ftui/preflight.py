@@ -15,6 +15,7 @@ def facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     end, memory = found["end_of_turn"], found["memory"]
     lost = found["shortened"] + found["dropped"]
     fits = "fits" if found["fits"] else "does NOT fit"
+    gguf = [("GGUF", _gguf(found["gguf"]))] if found.get("gguf") else []
     return [
         ("data", f"{count(found['rows'])} rows to train on, {count(found['eval_rows'])} held out"),
         (
@@ -34,6 +35,7 @@ def facts(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("", ", ".join(f"{part} {size(memory[part])}" for part in PARTS if memory[part])),
         ("disk", f"up to {size(found['disk_bytes'])} of {size(found['disk_free'])} free{_disk(found)}"),
         ("time", _time(found)),
+        *gguf,
     ]
 
 
@@ -50,6 +52,12 @@ def advice(found: dict[str, Any]) -> list[str]:
 
 def _disk(found: dict[str, Any]) -> str:
     return "" if found["fits_disk"] else ": does NOT fit. Free some space, or keep fewer checkpoints"
+
+
+def _gguf(answer: dict[str, Any]) -> str:
+    if answer["converts"]:
+        return "llama.cpp's converters know this base model: the result can be exported"
+    return f"the result can NOT be exported: {answer['why']}"
 
 
 def _time(found: dict[str, Any]) -> str:

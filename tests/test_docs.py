@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 
+from engines.config.chat import ChatConfig
 from engines.config.combine import CombineConfig
 from engines.config.evaluate import EvaluateConfig
 from engines.config.export import AwqConfig, GgufConfig, OnnxConfig
@@ -67,6 +68,7 @@ def test_the_parameter_tables_are_those_of_the_models() -> None:
         f"\n## Presets, where they differ\n\n{preset_table()}\n"
         f"\n## Preparing a dataset (`ftui llm prepare`)\n\n{parameter_table(PrepareConfig)}\n"
         f"\n## Evaluating (`ftui llm evaluate`)\n\n{parameter_table(EvaluateConfig)}\n"
+        f"\n## Talking (`ftui llm chat`)\n\n{parameter_table(ChatConfig)}\n"
         f"\n## Serving (`ftui serve-llm start`)\n\n{parameter_table(ServeConfig)}\n"
         f"\n## Merging (`ftui llm merge`)\n\n{parameter_table(MergeConfig)}\n"
         f"\n## Several adapters into one (`ftui llm combine`)\n\n{parameter_table(CombineConfig)}\n"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from engines.config.fields import Device
-from engines.config.job import JobConfig, unit
+from engines.config.job import JobConfig, only_for, unit
 
 
 class ServeConfig(JobConfig):
@@ -36,13 +36,19 @@ class ServeConfig(JobConfig):
     device: Device = "auto"
     precision: Annotated[
         Literal["auto", "bf16", "fp16", "fp32"],
-        Field(title="Precision", description="auto: what the device computes fast"),
+        Field(
+            title="Precision",
+            json_schema_extra=only_for("light", "vllm"),
+            description="auto: what the device computes fast",
+        ),
     ] = "auto"
     quantization: Annotated[
         Literal["auto", "nf4", "none"],
         Field(
             title="Quantization",
-            description="nf4: the base model in 4 bit; auto: nf4 on a GPU, as in training, none on a CPU",
+            json_schema_extra=only_for("light", "vllm"),
+            description="nf4: the base model in 4 bit; auto: nf4 on a GPU, as in training, none on a CPU; "
+            "vllm takes one that is quantised already as it is",
         ),
     ] = "auto"
     max_lora_rank: Annotated[
@@ -51,7 +57,9 @@ class ServeConfig(JobConfig):
             title="Highest rank",
             ge=0,
             le=512,
-            description="vllm: of any adapter; 0: what the adapters of this base model need, at least 16",
+            json_schema_extra=only_for("vllm"),
+            description="vllm: of any adapter, rounded up to one that it knows; 0: what the adapters of this base "
+            "model need, at least 16",
         ),
     ] = 0
     max_loras: Annotated[
@@ -60,7 +68,7 @@ class ServeConfig(JobConfig):
             title="Adapters at once",
             ge=2,
             le=32,
-            json_schema_extra=unit("adapters"),
+            json_schema_extra={**unit("adapters"), **only_for("vllm")},
             description="vllm: in one batch; a switch needs two",
         ),
     ] = 2
@@ -69,24 +77,34 @@ class ServeConfig(JobConfig):
         Field(
             title="Context",
             ge=0,
-            json_schema_extra=unit("tokens"),
+            json_schema_extra={**unit("tokens"), **only_for("vllm", "llama-server")},
             description="vllm, llama-server: prompt and answer together; 0: 4096, or less if the model takes less",
         ),
     ] = 0
     gpu_memory_share: Annotated[
         float,
-        Field(title="GPU memory", gt=0, le=1, description="vllm: share of the GPU's memory that it takes"),
+        Field(
+            title="GPU memory",
+            gt=0,
+            le=1,
+            json_schema_extra=only_for("vllm"),
+            description="vllm: share of the GPU's memory that it takes",
+        ),
     ] = 0.85
     kv_cache_gb: Annotated[
         int,
         Field(
             title="Cache on a CPU",
             ge=1,
-            json_schema_extra=unit("GB"),
+            json_schema_extra={**unit("GB"), **only_for("vllm")},
             description="vllm without a GPU: memory for what it has computed of dialogs",
         ),
     ] = 1
     gguf_weights: Annotated[
         Literal["f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_k_m"],
-        Field(title="GGUF weights", description="llama-server: how the base model is written for it, once"),
+        Field(
+            title="GGUF weights",
+            json_schema_extra=only_for("llama-server"),
+            description="llama-server: how the base model is written for it, once",
+        ),
     ] = "q8_0"

@@ -105,7 +105,8 @@ class TrainConfig(JobConfig):
         Field(
             title="Text template",
             max_length=4000,
-            description="Instead of the chat template, e.g. ### Question: {user} ### Answer: {assistant}",
+            description="Instead of the chat template, e.g. ### Question: {user} ### Answer: {assistant}; "
+            "merged models, the light server and the chat keep to it",
         ),
     ] = ""
     loss: Annotated[

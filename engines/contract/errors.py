@@ -23,6 +23,7 @@ EXIT_CODES = {
     "not_ready": EXIT_NOT_READY,
     "conflict": EXIT_CONFLICT,
     "stopped": EXIT_STOPPED,
+    "interrupted": EXIT_INTERRUPTED,
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 CHUNK = 1 << 20
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+ADAPTER_TEMPLATE = "chat_template.jinja"  # which an adapter may bring with it
 
 
 def of_model(source: str) -> str:
@@ -26,12 +27,18 @@ def of_model(source: str) -> str:
 def of_adapter(folder: Path) -> str:
     """Of every byte that a server reads of an adapter. Raises OSError; about a second per GB."""
     digest = hashlib.blake2b(digest_size=8)
-    for file in (folder / name for name in ADAPTER_FILES):
+    for file in adapter_files(folder):
         digest.update(str(file.stat().st_size).encode() + b"\n")
         with open(file, "rb") as stream:
             while chunk := stream.read(CHUNK):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+def adapter_files(folder: Path) -> list[Path]:
+    """What a server reads of an adapter: its two files, and its chat template if it brings one."""
+    brought = [ADAPTER_TEMPLATE] if (folder / ADAPTER_TEMPLATE).is_file() else []
+    return [folder / name for name in (*ADAPTER_FILES, *brought)]
 
 
 def of_dataset(path: Path) -> str:

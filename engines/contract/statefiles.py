@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,6 +39,12 @@ def make_private_dir(path: Path) -> Path:
 def open_private(path: Path) -> BinaryIO:
     """Open a new file for writing that only its owner may read; one that is there is emptied."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE), "wb")
+
+
+def copy_private(source: Path, target: Path) -> None:
+    """Copy a file's bytes to a new file that only its owner may read."""
+    open_private(target).close()
+    shutil.copyfile(source, target)
 
 
 def sync_dir(path: Path | str) -> None:

@@ -11,7 +11,7 @@ A crash in between leaves adapters that nobody asks for; the next activation cle
 from __future__ import annotations
 
 import os
-import subprocess
+import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,17 +21,18 @@ from typing import Any
 
 from engines.contract import statefiles
 from engines.contract.errors import UserError
-from engines.running.runs import PRIVACY
+from engines.servers import catch_up, on_activate
+from engines.servers.server import Server, ServerState
 from engines.servers.server_clients import Client
 from engines.servers.server_fit import check_served
-from engines.servers.serving import ServerState, Serving
+from engines.servers.serving import Serving
 from engines.weights import adapter_versions
 from engines.weights.adapters import Adapter, Adapters
 from engines.workspace import Workspace
 
 LOCK_SECONDS = 60.0
-COMMAND_SECONDS = 120.0
 COMMAND = "on_activate"
+COMMAND_AGAIN = "on_activate again"
 
 
 @dataclass(frozen=True)
@@ -75,28 +76,69 @@ class Activation:
         return self._change(None)
 
     def rename(self, name: str, new_name: str) -> Adapter:
-        """Rename an adapter; if it is active, the servers follow."""
-        adapter = self.adapters.rename(name, new_name)
-        if adapter.active:
-            self.activate(new_name)
-        return adapter
+        """Rename an adapter; the servers follow if it is active, and where they cannot, it keeps its name.
+
+        Then it is a copy that gets active, so that at any moment `.active` names an adapter that is there.
+        """
+        adapter = self.adapters.get(name)
+        if not adapter.active:
+            return self.adapters.rename(name, new_name)
+        copy = self.adapters.copy(name, new_name)
+        try:
+            _demand(self.activate(new_name), f"{name} was not renamed")
+        finally:
+            shutil.rmtree((adapter if self.adapters.active() == new_name else copy).path)
+        return self.adapters.get(new_name)
 
     def delete(self, name: str, *, even_if_active: bool = False) -> Path:
-        """Move an adapter to the trash; the active one only with `even_if_active`: then the base is active."""
+        """Move an adapter to the trash; the active one only with `even_if_active`, if the servers let go of it."""
         if even_if_active and self.adapters.active() == name:
-            self.deactivate()
+            _demand(self.deactivate(), f"{name} was not deleted")
         return self.adapters.delete(name, even_if_active=even_if_active)
 
     # --- the change ---
 
     def _change(self, adapter: Adapter | None) -> Outcome:
+        lock = self._lock()
+        try:
+            change = _Change(self, adapter)
+            outcome = change.carry_out()
+        except KeyboardInterrupt:
+            now = self.adapters.active() or "the base model"
+            raise UserError("interrupted", f"interrupted: {now} is active", "Give the command again.") from None
+        finally:
+            os.close(lock)
+        if outcome.done:
+            for server in change.starting:
+                catch_up.later(self.workspace, server)
+        return outcome
+
+    def catch_up(self, server: Server) -> None:
+        """Bring one server, ready now, to the active adapter. Raises UserError if it cannot."""
+        lock = self._lock()
+        try:
+            active = self.adapters.active()
+            change = _Change(self, self.adapters.get(active) if active else None)
+            change.at_one(self.serving.state(server))
+        finally:
+            os.close(lock)
+
+    def _lock(self) -> int:
         lock = statefiles.lock(self.adapters.folder / ".activation.lock", LOCK_SECONDS)
         if lock is None:
             raise UserError("conflict", "another activation is under way", "Try again in a moment.")
-        try:
-            return _Change(self, adapter).carry_out()
-        finally:
-            os.close(lock)
+        return lock
+
+
+def _demand(outcome: Outcome, otherwise: str) -> None:
+    """Raises UserError, with what each server said, where nothing has changed."""
+    if not outcome.done:
+        said = "; ".join(f"{result.server}: {result.text}" for result in outcome.results if not result.ok)
+        raise UserError(
+            "failed", f"{otherwise}, and nothing has changed: {said}",
+            "Mend that, or take the server out (ftui serve-llm stop or forget), or the command (ftui serve-llm "
+            "on-activate).",
+        )  # fmt: skip
 
 
 class _Change:
@@ -110,7 +152,9 @@ class _Change:
         self.before = self.adapters.active()
         self.began = time.monotonic()
         self.results: dict[str, ServerResult] = {}
+        self.starting: list[Server] = []
         self.version: Path | None = None
+        self.command_began = False
         self.name: str | None = None  # at servers that have it not loaded yet
         if adapter is not None and self.serving.servers():
             self.version = adapter_versions.path_of(self.workspace, adapter)
@@ -121,22 +165,49 @@ class _Change:
         states = self._each(servers, self.serving.state) if servers else []
         ready = [state for state in states if state.state == "ready"]
         for state in states:
-            if state.state != "ready":
-                why = "it is still starting" if state.state == "starting" else "it does not answer"
-                self._note(state.server.name, True, f"left out: {why}")
+            if state.state == "starting":
+                self.starting.append(state.server)
+                self._note(state.server.name, True, "it is still starting, and follows when it is ready")
+            elif state.state != "ready":
+                self._note(state.server.name, True, "left out: it does not answer")
         if self.adapter is not None:
             for state in ready:
                 check_served(self.adapter, state)
-        if self.name is not None and not all(self._try_each(ready, self._load)):
-            self._try_each([state for state in ready if self.results[state.server.name].ok], self._unload_new)
+        if self.name is not None and not self._load_everywhere(ready):
             return self._as_before(ready, "not loaded here either, because another server could not")
-        self._write()
-        if not (all(self._try_each(ready, self._switch)) and self._run_command()):
+        try:
+            self._write()
+            done = all(self._try_each(ready, self._switch)) and self._run_command()
+        except BaseException:
+            self._go_back(ready)
+            raise
+        if not done:
             self._go_back(ready)
             return self._as_before(ready, "switched back")
         self._try_each(ready, self._unload_old)
         self._prune(ready)
         return Outcome(True, self.adapters.active(), tuple(self.results.values()))
+
+    def _load_everywhere(self, ready: list[ServerState]) -> bool:
+        """Whether all could; if not, none has it."""
+        try:
+            loaded = all(self._try_each(ready, self._load))
+        except BaseException:
+            self._try_each(ready, self._unload_new)
+            raise
+        if not loaded:
+            self._try_each([state for state in ready if self.results[state.server.name].ok], self._unload_new)
+        return loaded
+
+    def at_one(self, state: ServerState) -> None:
+        """The same at a single server, for the adapter that is active already. Raises UserError."""
+        if state.state != "ready" or state.follows:
+            return
+        if self.adapter is not None:
+            check_served(self.adapter, state)
+            self._load(state.server.client, state)
+        self._switch(state.server.client, state)
+        self._unload_old(state.server.client, state)
 
     def _write(self) -> None:
         if self.adapter is None:
@@ -145,17 +216,18 @@ class _Change:
             self.adapters.activate(self.adapter.name)
 
     def _go_back(self, ready: list[ServerState]) -> None:
+        """Also after a Ctrl+C; one more leaves only the command out."""
         if self.before is None:
             self.adapters.deactivate()
-        else:
+        elif self.adapters.active() != self.before:
             self.adapters.activate(self.before)
         old = {state.server.name: state.active for state in ready}
         kept = dict(self.results)
         self._try_each(ready, lambda client, state: client.switch(old[state.server.name]))
         self._try_each(ready, self._unload_new)
         self.results = kept
-        if COMMAND in self.results:
-            self._run_command(repeat=True)
+        if self.command_began:
+            self._run_command(again=True)
 
     def _as_before(self, ready: list[ServerState], otherwise: str) -> Outcome:
         for state in ready:
@@ -220,29 +292,17 @@ class _Change:
 
     # --- around the servers ---
 
-    def _run_command(self, repeat: bool = False) -> bool:
-        """The user's command, with the adapter in its environment; no shell reads it."""
+    def _run_command(self, *, again: bool = False) -> bool:
+        """The user's command, for the adapter that is active now. again: for the one that was so before."""
         argv = self.serving.on_activate()
         if not argv:
             return True
+        self.command_began = True
         active = self.adapters.active()
-        adapter = self.adapters.get(active) if active else None
-        known = {
-            "FTUI_ADAPTER": active or "",
-            "FTUI_ADAPTER_PATH": str(adapter.final) if adapter else "",
-            "FTUI_BASE_MODEL": adapter.base_model if adapter else "",
-        }
-        try:
-            done = subprocess.run(
-                argv, env={**os.environ, **PRIVACY, **known}, capture_output=True, text=True, errors="replace",
-                timeout=COMMAND_SECONDS, stdin=subprocess.DEVNULL, cwd=self.workspace.home,
-            )  # fmt: skip
-            said = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2][:200]
-            ok = done.returncode == 0
-            text = "done" if ok else f"exit code {done.returncode}: {said}".removesuffix(": ")
-        except (OSError, subprocess.TimeoutExpired) as error:
-            ok, text = False, str(error)[:200]
-        if not repeat:
+        ok, text = on_activate.run(argv, self.workspace.home, self.adapters.get(active) if active else None)
+        if again:
+            self._note(COMMAND_AGAIN, ok, f"for {active or 'the base model'}: {text}")
+        else:
             self._note(COMMAND, ok, text)
         return ok
 

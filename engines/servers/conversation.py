@@ -2,25 +2,26 @@
 
     finetune/conversations/{id}.json    who took part, every question, every answer, the ratings
 
+Which there are, and how one is gone on with: kept_conversations.py.
 Each partner remembers its own answers and none of the others'.
 """
 
 from __future__ import annotations
 
-import json
-import os
+import contextlib
 import secrets
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+from engines.config.chat import ChatConfig
 from engines.contract import statefiles
-from engines.contract.dataset_files import report_path
 from engines.contract.errors import UserError
+from engines.data.added_rows import add_rows
 from engines.data.datasets import Dataset, Datasets
-from engines.servers.chat import ChatOptions, Message, Model
+from engines.servers.chat import Message, Model
 from engines.weights.adapters import Adapter
 from engines.workspace import Workspace
 
@@ -38,40 +39,57 @@ class Turn:
     sent: list[bool] = field(default_factory=list)  # to a dataset
 
 
+def folder(workspace: Workspace) -> Path:
+    return workspace.folder("finetune", "conversations")
+
+
 class Conversation:
     """Ask, rate, keep. Everything said is on disk as soon as a partner has finished its answer."""
 
     def __init__(
-        self, workspace: Workspace, model: Model, partners: list[Adapter | None], options: ChatOptions, system: str = ""
+        self,
+        workspace: Workspace,
+        model: Model,
+        partners: list[Adapter | None],
+        config: ChatConfig,
+        earlier: tuple[str, list[Turn]] | None = None,
     ):
-        self.id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-        self.path = workspace.folder("finetune", "conversations") / f"{self.id}.json"
+        """earlier: id and turns of a kept conversation, to go on with it."""
+        new_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        self.id, self.turns = earlier if earlier is not None else (new_id, [])
+        self.path = folder(workspace) / f"{self.id}.json"
         self.model = model
         self.partners = partners
-        self.options = options
-        self.system = system
-        self.turns: list[Turn] = []
+        self.config = config
 
     @property
     def titles(self) -> list[str]:
         return [adapter.name if adapter else BASE for adapter in self.partners]
 
-    def ask(self, question: str) -> Iterator[tuple[int, str]]:
-        """Yield (partner's number, piece) as the partners answer, one after the other."""
+    def ask(self, question: str) -> Generator[tuple[int, str], None, None]:
+        """Yield (partner's number, piece) as the partners answer, one after the other.
+
+        Closed before its end it breaks the answer off; what was said until then is kept.
+        """
         count = len(self.partners)
         turn = Turn(question, [None] * count, [None] * count, [False] * count)
         self.turns.append(turn)
         for number, adapter in enumerate(self.partners):
-            pieces = []
-            for piece in self.model.ask(adapter, self._messages(number), self.options):
-                pieces.append(piece)
-                yield number, piece
-            turn.answers[number] = "".join(pieces).strip()
-            self.save()
+            pieces: list[str] = []
+            whole = False
+            try:
+                with contextlib.closing(self.model.ask(adapter, self._messages(number), self.config)) as coming:
+                    for piece in coming:
+                        pieces.append(piece)
+                        yield number, piece
+                whole = True
+            finally:
+                turn.answers[number] = "".join(pieces).strip() if pieces or whole else None
+                self.save()
 
     def _messages(self, partner: int) -> list[Message]:
         """The dialog as this partner knows it, ending with the last question."""
-        messages = [{"role": "system", "content": self.system}] if self.system else []
+        messages = [{"role": "system", "content": self.config.system}] if self.config.system else []
         for turn in self.turns:
             answer = turn.answers[partner]
             messages.append({"role": "user", "content": turn.question})
@@ -90,8 +108,9 @@ class Conversation:
 
     def save(self) -> None:
         document: dict[str, Any] = {
-            "id": self.id, "partners": self.titles, "options": asdict(self.options), "system": self.system,
-            "answered_by": self.model.where, "turns": [asdict(turn) for turn in self.turns],
+            "id": self.id, "partners": self.titles, "options": self.config.model_dump(),
+            "base_model": self.model.base_model, "answered_by": self.model.where,
+            "turns": [asdict(turn) for turn in self.turns],
         }  # fmt: skip
         statefiles.write_json(self.path, document)
 
@@ -124,32 +143,8 @@ class Conversation:
         return [run for run in runs if run]
 
     def _row(self, run: list[Turn], partner: int) -> dict[str, Any]:
-        messages = [{"role": "system", "content": self.system}] if self.system else []
+        messages = [{"role": "system", "content": self.config.system}] if self.config.system else []
         for turn in run:
             messages.append({"role": "user", "content": turn.question})
             messages.append({"role": "assistant", "content": turn.answers[partner] or ""})
         return {"messages": messages, "conversation": f"chat-{self.id}"}
-
-
-def add_rows(datasets: Datasets, name: str, rows: list[dict[str, Any]]) -> Dataset:
-    """Append rows to a dataset of the workspace, which is made if it is not there; all of them or none."""
-    target = datasets.path(name)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with statefiles.open_private(partial) as file:
-            if target.exists():
-                with open(target, "rb") as before:
-                    shutil.copyfileobj(before, file)
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        report = statefiles.read_object(report_path(target))
-        os.rename(partial, target)
-        statefiles.sync_dir(target.parent)
-    finally:
-        partial.unlink(missing_ok=True)
-    if isinstance(report.get("rows"), dict) and isinstance(report["rows"].get("written"), int):
-        report["rows"]["written"] += len(rows)
-        statefiles.write_json(report_path(target), report)
-    return datasets.get(name)

@@ -40,6 +40,10 @@ class LlamaClient(Client):
             raise UserError("conflict", f"the server at {self.url} is no llama-server", "Start it again.")
         return {"id": "base", "root": self._spec().get("base_model") or props["model_path"]}
 
+    def chat_template(self) -> str | None:
+        found = self.ask("/props", seconds=CONNECT_SECONDS * 2).get("chat_template")
+        return found if isinstance(found, str) else None
+
     def _spec(self) -> dict[str, Any]:
         return statefiles.read_object(self.run / "spec.json") if self.run else {}
 

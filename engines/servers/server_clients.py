@@ -9,9 +9,11 @@ Every method raises UserError with the server's own words, ServerGone (a UserErr
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -66,6 +68,8 @@ class Client:
         """run: the folder of the run that the server is, if it was started here."""
         self.url = check_url(url)
         self.run = run
+        self._answering: socket.socket | None = None  # where an answer comes from
+        self._hung_up = False
 
     # --- requests ---
 
@@ -80,12 +84,16 @@ class Client:
             response.close()
         return _read(data)
 
-    def _open(self, path: str, body: Any, seconds: float) -> http.client.HTTPResponse:
+    def _open(self, path: str, body: Any, seconds: float, *, answering: bool = False) -> http.client.HTTPResponse:
         parts = urlsplit(self.url)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=CONNECT_SECONDS)
         try:
             connection.connect()
             connection.sock.settimeout(seconds)
+            if answering:
+                self._answering = connection.sock
+                if self._hung_up:
+                    raise ConnectionAbortedError
             data = None if body is None else json.dumps(body).encode()
             headers = {"Content-Type": "application/json", "Connection": "close"}
             connection.request("GET" if body is None else "POST", path, data, headers)
@@ -135,6 +143,10 @@ class Client:
         """The loaded adapter that is the active one: for servers that do not know it the one loaded from `wanted`."""
         return next((name for name, path in self.adapters().items() if path == str(wanted)), None)
 
+    def chat_template(self) -> str | None:
+        """The one that all requests get; None: it does not say, or each adapter has its own."""
+        return None
+
     # --- adapters ---
 
     def load(self, name: str, path: Path) -> None:
@@ -157,10 +169,12 @@ class Client:
     def chat(self, model: str, messages: list[dict[str, str]], **options: Any) -> Iterator[str]:
         """The pieces of an answer as they come."""
         body = {"model": model, "messages": messages, "stream": True, **options}
-        response = self._open("/v1/chat/completions", body, seconds=600)
+        response = self._open("/v1/chat/completions", body, seconds=600, answering=True)
+        whole = False
         try:
             for line in response:
                 data = line.removeprefix(b"data:").strip()
+                whole = whole or data == b"[DONE]"
                 if not line.startswith(b"data:") or data == b"[DONE]":
                     continue
                 event = _read(data)
@@ -170,10 +184,19 @@ class Client:
                 text = choices[0].get("delta", {}).get("content") if choices else None
                 if text:
                     yield str(text)
+            if not whole:
+                raise ConnectionResetError
         except (OSError, http.client.HTTPException) as error:
             raise self._gone(error) from None
         finally:
             response.close()
+
+    def hang_up(self) -> None:
+        """Break off the answer that another thread is getting, and whatever it asks for afterwards."""
+        self._hung_up = True
+        if self._answering is not None:
+            with contextlib.suppress(OSError):  # it has ended already
+                self._answering.shutdown(socket.SHUT_RDWR)
 
 
 class LightClient(Client):

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from engines.contract import fingerprints
 from engines.contract.errors import UserError
-from engines.weights import adapter_check
+from engines.servers.server_start import RANKS, vllm_rank
+from engines.weights import adapter_check, chat_template
 from engines.weights.adapters import Adapter
 
 if TYPE_CHECKING:
-    from engines.servers.serving import ServerState
+    from engines.servers.server import ServerState
+
+MERGE_IT = "Merge it into its base model, or serve it with the light server: ftui serve-llm start --kind light."
 
 
 def same_base(adapter: Adapter, model: str) -> bool:
@@ -41,12 +44,27 @@ def check_served(adapter: Adapter, state: ServerState) -> None:
         raise UserError(
             "conflict",
             f"{adapter.name} has rank {shape.rank}, {where} takes at most {server.highest_rank}",
-            f"Start it again with --max-lora-rank {shape.rank}.",
+            f"Start it again with --max-lora-rank {vllm_rank(shape.rank)}." if shape.rank <= RANKS[-1] else MERGE_IT,
         )
-    if server.kind != "light" and (shape.is_dora or shape.whole_layers or shape.bias != "none"):
-        what = "DoRA" if shape.is_dora else "layers trained whole" if shape.whole_layers else "biases"
-        raise UserError(
-            "conflict",
-            f"{adapter.name} has {what}, which {where} cannot serve",
-            "Merge it into its base model, or serve it with the light server: ftui serve-llm start --kind light.",
-        )
+    check_kind(adapter, shape, server.kind, where, state.template)
+
+
+def check_kind(
+    adapter: Adapter, shape: adapter_check.AdapterShape, kind: str, where: str, template: str | None
+) -> None:
+    """Raises UserError for what this kind of server cannot serve. template: the one that all its requests get."""
+    if kind == "light":
+        return
+    special = {
+        "DoRA": shape.is_dora,
+        "layers trained whole": shape.whole_layers,
+        "biases": shape.bias != "none",
+        "tokens trained on their own": shape.tokens,
+    }
+    what = next((name for name, has in special.items() if has), None)
+    if what is not None:
+        raise UserError("conflict", f"{adapter.name} has {what}, which {where} cannot serve", MERGE_IT)
+    own = chat_template.of_folder(adapter.final)
+    if own is not None and template is not None and own.strip() != template.strip():
+        cause = f"{adapter.name} was trained with a chat template of its own, but {where} has one for all"
+        raise UserError("conflict", cause, MERGE_IT)

@@ -6,7 +6,9 @@ import socket
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from engines.config.job import refuse_foreign
 from engines.config.serve import ServeConfig
 from engines.contract import statefiles
 from engines.contract.errors import UserError
@@ -17,14 +19,18 @@ FIRST_PORT = 8000
 MOST_PORTS = 100
 ALONE_NAME = "base-alone"  # what vLLM calls its base model where an adapter of zeros is "base" (see stand_in.py)
 DEFAULT_CONTEXT = 4096
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM knows
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM knows
 LEAST_RANK = 16
 LLAMA_SLOTS = 4  # answers at once
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be started. adapter: name and path of the one that is loaded at once; stand_in: see stand_in.py."""
+    """What is to be started. adapter: name and path of the one that is loaded at once; stand_in: see stand_in.py.
+
+    files: the model's folder, where `model` is its name on the hub. template: the file of a chat template for all
+    requests, where the base model has none.
+    """
 
     config: ServeConfig
     python: Path
@@ -35,6 +41,13 @@ class Wish:
     adapter: tuple[str, Path] | None
     llama: Llama | None = None
     stand_in: Path | None = None
+    files: Path | None = None
+    template: Path | None = None
+
+    @property
+    def base_config(self) -> dict[str, Any]:
+        """The model's config.json; empty where it is not on this machine."""
+        return statefiles.read_object((self.files or Path(self.model)) / "config.json")
 
 
 @dataclass(frozen=True)
@@ -69,6 +82,22 @@ def free_port(wanted: int, promised: Collection[str]) -> int:
     raise UserError("conflict", cause, f"Choose another --port, or adopt it: ftui serve-llm adopt {HOST}:{wanted}.")
 
 
+def check(config: ServeConfig, device: str) -> None:
+    """Raises UserError for what this kind of server does not have, or not on this device."""
+    refuse_foreign(config)
+    usual, on_cpu = ServeConfig(), device == "cpu"
+    wrong = None
+    if config.kind == "vllm" and on_cpu and config.quantization == "nf4":
+        wrong = "--quantization nf4"
+    elif config.kind == "vllm" and on_cpu and config.gpu_memory_share != usual.gpu_memory_share:
+        wrong = "--gpu-memory-share"
+    elif not on_cpu and config.kv_cache_gb != usual.kv_cache_gb:
+        wrong = "--kv-cache-gb"
+    if wrong is not None:
+        where = "a GPU" if on_cpu else "a machine without a GPU"
+        raise UserError("usage", f"{wrong} is for vllm on {where}, this one is on {device}", "Leave it out.")
+
+
 def command(wish: Wish) -> Command:
     return {"light": _light, "vllm": _vllm, "llama-server": _llama}[wish.config.kind](wish)
 
@@ -90,7 +119,7 @@ def _vllm(wish: Wish) -> Command:
         "--model", wish.model, "--dtype", dtype, "--served-model-name", ALONE_NAME if wish.stand_in else BASE_NAME,
         "--enable-lora", "--max-lora-rank", str(wish.rank),
         "--max-loras", str(config.max_loras + bool(wish.stand_in)),
-        "--max-model-len", str(config.max_model_len or _context(wish.model)),
+        "--max-model-len", str(config.max_model_len or _context(wish)),
     ]  # fmt: skip
     env = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_NO_USAGE_STATS": "1"}
     if Path(wish.model).is_dir():
@@ -100,8 +129,10 @@ def _vllm(wish: Wish) -> Command:
     else:
         argv += ["--gpu-memory-utilization", str(config.gpu_memory_share)]
         env["CUDA_VISIBLE_DEVICES"] = wish.device.partition(":")[2] or "0"
-        if config.quantization != "none":
+        is_quantised = "quantization_config" in wish.base_config  # AWQ and the like, which vLLM sees by itself
+        if config.quantization == "nf4" or (config.quantization == "auto" and not is_quantised):
             argv += ["--quantization", "bitsandbytes"]
+    argv += ["--chat-template", str(wish.template)] if wish.template else []
     loaded = [(BASE_NAME, wish.stand_in), *([wish.adapter] if wish.adapter else [])]
     modules = [f"{name}={path}" for name, path in loaded if path is not None]
     return [*argv, *(["--lora-modules", *modules] if modules else [])], env
@@ -120,13 +151,19 @@ def _llama(wish: Wish) -> Command:
         "--port", str(wish.port), *(["--base", str(where.base)] if where.base else []),
         *(["--adapter", f"{wish.adapter[0]}={wish.adapter[1]}"] if wish.adapter else []),
         "--", "--alias", BASE_NAME, "--no-cache-prompt", "--cache-ram", "0", "--parallel", str(LLAMA_SLOTS),
-        "--ctx-size", str(LLAMA_SLOTS * (config.max_model_len or _context(wish.model))),
+        "--ctx-size", str(LLAMA_SLOTS * (config.max_model_len or _context(wish))),
+        *(["--chat-template-file", str(wish.template)] if wish.template else []),
     ]  # fmt: skip
     if wish.device == "cpu":
         return [*argv, "--gpu-layers", "0"], {}
     return argv, {"CUDA_VISIBLE_DEVICES": wish.device.partition(":")[2] or "0"}
 
 
-def _context(model: str) -> int:
-    known = statefiles.read_object(Path(model) / "config.json").get("max_position_embeddings")
+def vllm_rank(needed: int) -> int:
+    """The highest rank to start vLLM with for adapters of `needed`: it knows only some."""
+    return next((rank for rank in RANKS if rank >= needed), RANKS[-1])
+
+
+def _context(wish: Wish) -> int:
+    known = wish.base_config.get("max_position_embeddings")
     return min(DEFAULT_CONTEXT, known) if isinstance(known, int) else DEFAULT_CONTEXT

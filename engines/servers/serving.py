@@ -10,27 +10,27 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from engines.config.serve import ServeConfig
 from engines.contract import statefiles
 from engines.contract.errors import UserError
+from engines.contract.fingerprints import ADAPTER_TEMPLATE
 from engines.running import devices
 from engines.running.questions import ask_script
 from engines.running.runs import Run, Runs
-from engines.servers import server_start, stand_in
-from engines.servers.server_clients import Client, ServerGone
-from engines.servers.server_fit import same_base
+from engines.servers import on_activate, server_start, stand_in
+from engines.servers.server import Server, ServerState
+from engines.servers.server_clients import ServerGone
+from engines.servers.server_fit import check_kind, same_base
 from engines.servers.server_kinds import KINDS, detect
 from engines.servers.server_start import HOST
 from engines.setup import gguf_tools, llama_cpp
 from engines.setup.environments import Environments
-from engines.weights import adapter_versions
+from engines.weights import adapter_check, adapter_versions, chat_template
 from engines.weights.adapters import Adapter, Adapters
 from engines.weights.models import Models
-from engines.workspace import Workspace
+from engines.workspace import Workspace, check_name
 
 LONGEST_START = 900.0  # seconds; a large model from a slow disk
 STOP_GRACE = {
@@ -38,45 +38,6 @@ STOP_GRACE = {
     "llama-server": 35.0,
     "vllm": 0.0,
 }  # vLLM does not know of our stop file, it is signalled at once
-
-
-@dataclass(frozen=True)
-class Server:
-    """One server. run: the run that it is, None for one that somebody else started."""
-
-    name: str
-    kind: str
-    url: str
-    run: Run | None = None
-
-    @property
-    def client(self) -> Client:
-        return KINDS[self.kind](self.url, self.run.folder if self.run else None)
-
-    @property
-    def highest_rank(self) -> int | None:
-        """Of adapters that it takes; None: not known, or without a limit."""
-        return self.run.spec.get("max_lora_rank") if self.run else None
-
-
-@dataclass(frozen=True)
-class ServerState:
-    """How a server stands. state: starting, ready, gone; adapters: name → path."""
-
-    server: Server
-    state: str
-    base_model: str = ""
-    adapters: tuple[tuple[str, str], ...] = ()
-    active: str | None = None
-    problem: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        server = self.server
-        return {
-            "name": server.name, "kind": server.kind, "url": server.url, "run": server.run.id if server.run else None,
-            "state": self.state, "base_model": self.base_model, "adapters": dict(self.adapters),
-            "active": self.active, "problem": self.problem,
-        }  # fmt: skip
 
 
 class Serving:
@@ -124,14 +85,26 @@ class Serving:
         try:
             client = server.client
             base, adapters = client.base(), client.adapters()
-            active = client.active(self._active_version())
-            return ServerState(server, "ready", str(base.get("root") or base["id"]), tuple(adapters.items()), active)
+            wanted = self._active_version()
+            active = client.active(wanted)
+            follows = (adapters.get(active) if active else None) == (str(wanted) if wanted else None)
+            model = str(base.get("root") or base["id"])
+            template = client.chat_template()
+            if server.kind == "vllm":  # it does not say
+                given = server.run.spec.get("chat_template") if server.run else None
+                template = given or self.template_of(model)
+            return ServerState(server, "ready", model, tuple(adapters.items()), active, "", template, follows)
         except ServerGone as error:
             if server.run is not None and not server.run.status().ended:
                 return ServerState(server, "starting", server.run.spec.get("base_model", ""))
             return ServerState(server, "gone", problem=error.cause)
         except UserError as error:
             return ServerState(server, "gone", problem=error.cause)
+
+    def template_of(self, model: str) -> str | None:
+        """The chat template of a base model, empty: it has none; None: not known, as it is one file, or not here."""
+        folder = self.models.folder_of(model)
+        return None if folder is None else chat_template.of_folder(folder) or ""
 
     def _active_version(self) -> Path | None:
         """Where servers have loaded the active adapter from."""
@@ -156,17 +129,27 @@ class Serving:
     # --- adopting ---
 
     def adopt(self, url: str, name: str | None = None) -> Server:
-        """Take a server that runs already into the list. Raises UserError for what is none."""
+        """Take a server that runs already into the list. Raises UserError for what is none, or was started here."""
         client = detect(url)
         server = Server(name or f"{client.kind}-{client.url.rpartition(':')[2]}", client.kind, client.url)
+        check_name(server.name, "a server")
+        there = self.servers()
+        here = (server.url, server.url.replace("localhost", HOST))
+        own = next((item for item in there if item.url in here and item.run is not None), None)
+        if own is not None:
+            cause = f"{own.name} at {own.url} was started here, and follows the active adapter already"
+            raise UserError("conflict", cause, "Nothing to do.")
         others = [item for item in self._adopted() if item.url != server.url]
-        if any(item.name == server.name for item in [*others, *self.servers()] if item.url != server.url):
+        if any(item.name == server.name for item in [*others, *there] if item.url != server.url):
             raise UserError("conflict", f"there is a server {server.name} already", "Give it another --name.")
         self._save([*others, server])
         return server
 
     def forget(self, server: Server) -> None:
-        """Take an adopted server out of the list; it runs on."""
+        """Take an adopted server out of the list; it runs on. Raises UserError for one that was started here."""
+        if server.run is not None:
+            step = f"Stop it: ftui serve-llm stop {server.name}."
+            raise UserError("conflict", f"{server.name} was started here, so it is followed while it runs", step)
         self._save([item for item in self._adopted() if item.url != server.url])
 
     def _save(self, servers: list[Server]) -> None:
@@ -178,22 +161,27 @@ class Serving:
 
     def start(self, config: ServeConfig) -> Run:
         """Start a server with the active adapter, if that fits. Returns at once; see `wait_until_ready`."""
-        python = self.environments.require("vllm" if config.kind == "vllm" else "llm")
         device = devices.resolve(config.device)
+        server_start.check(config, device)
+        python = self.environments.require("vllm" if config.kind == "vllm" else "llm")
         model = self._base(config, device)
         llama = self._llama(model) if config.kind == "llama-server" else None
         port = server_start.free_port(config.port, [server.url for server in self.servers()])
-        rank = config.max_lora_rank or self._highest_rank(model)
+        rank = server_start.vllm_rank(config.max_lora_rank or self._highest_rank(model))
         source = str(self._folder_of(model)) if llama else model
         needs_stand_in = config.kind == "vllm" and device == "cpu"
         zeros = stand_in.path_of(self.workspace, self._folder_of(model)) if needs_stand_in else None
-        wish = server_start.Wish(config, python, source, device, port, rank, self._fitting(model), llama, zeros)
+        adapter, files = self._fitting(model, config.kind), self.models.folder_of(model)
+        brought = adapter[1] / ADAPTER_TEMPLATE if adapter and self.template_of(model) == "" else None
+        template = brought if brought is not None and brought.is_file() else None
+        wish = server_start.Wish(config, python, source, device, port, rank, adapter, llama, zeros, files, template)
         argv, env = server_start.command(wish)
         ours = {} if config.kind == "vllm" else self.environments.variables("llm")
         run = self.runs.create(
             "serve", f"{config.kind}-{port}", argv, config={**config.model_dump(), "port": port},
             env={**ours, **env}, server=config.kind, url=f"http://{HOST}:{port}",
             base_model=model, max_lora_rank=rank if config.kind == "vllm" else None,
+            chat_template=template.read_text(encoding="utf-8") if template else None,
         )  # fmt: skip
         self.runs.start(run)
         return run
@@ -208,8 +196,7 @@ class Serving:
 
     def _folder_of(self, model: str) -> Path:
         """Where a model's files are. Raises UserError for one that is not on this machine."""
-        cached = (found.path for found in self.models.list() if found.from_hub and found.name == model)
-        path = next(cached, Path(model))
+        path = self.models.folder_of(model) or Path(model)
         if not path.exists() and path != self.models.embedded:
             raise UserError("not_found", f"{model} is not on this machine", f"Get it: ftui models download {model}.")
         return path
@@ -222,12 +209,17 @@ class Serving:
         ask_script(python, "finetune.llama_server", arguments, env)
 
     def running(self, config: ServeConfig) -> ServerState | None:
-        """A server that is what `config` asks for already, so that none needs to be started."""
+        """A server that is what `config` asks for, or is about to be, so that none needs to be started."""
         model = self._base(config, devices.resolve(config.device))
+        usual = ServeConfig().model_dump()
+        wished = {name: value for name, value in config.model_dump().items() if value != usual[name]}
+        wished.pop("base_model", None)  # it may be called otherwise there
         for server in self.servers():
-            state = self.state(server)
-            if state.state == "ready" and server.kind == config.kind and state.base_model == model and not config.port:
-                return state
+            has = server.run.spec["config"] if server.run else {"kind": server.kind}
+            if server.kind == config.kind and all(has.get(name) == value for name, value in wished.items()):
+                state = self.state(server)
+                if state.state in ("ready", "starting") and state.base_model == model:
+                    return state
         return None
 
     def wait_until_ready(
@@ -261,18 +253,27 @@ class Serving:
             return self.adapters.get(active).base_model
         return self.models.resolve(config.base_model, device)
 
-    def _fitting(self, model: str) -> tuple[str, Path] | None:
-        """The active adapter's name and path at a server, if it is one for this base model."""
+    def _fitting(self, model: str, kind: str) -> tuple[str, Path] | None:
+        """The active adapter's name and path at a server, if it is one for this base model.
+
+        Raises UserError if this kind of server cannot serve it.
+        """
         active = self.adapters.active()
         adapter = self.adapters.get(active) if active else None
         if adapter is None or not same_base(adapter, model):
             return None
+        shape = adapter_check.check_folder(adapter.final)
+        template = self.template_of(model) or None  # where there is none, it gets the adapter's
+        try:
+            check_kind(adapter, shape, kind, kind, template)
+        except UserError as error:
+            error.next_step += " Or go back to the base model first: ftui adapters base."
+            raise
         return self.new_name(adapter), adapter_versions.path_of(self.workspace, adapter)
 
     def _highest_rank(self, model: str) -> int:
         ranks = [item.rank or 0 for item in self.adapters.list() if item.complete and same_base(item, model)]
-        needed = max([server_start.LEAST_RANK, *ranks])
-        return next((rank for rank in server_start.RANKS if rank >= needed), server_start.RANKS[-1])
+        return max([server_start.LEAST_RANK, *ranks])
 
     # --- a command of the user's ---
 
@@ -282,6 +283,9 @@ class Serving:
         return [str(word) for word in saved] if isinstance(saved, list) else []
 
     def set_on_activate(self, argv: list[str]) -> None:
+        """Raises UserError for a program that is not there."""
+        if argv:
+            on_activate.check(argv, self.workspace.home)
         settings = statefiles.read_object(self.workspace.settings)
         settings["on_activate"] = argv
         statefiles.write_json(self.workspace.settings, settings)

@@ -137,10 +137,11 @@ class Environments:
         else:
             missing = [] if python.exists() else [str(python)]
         if missing:
+            names = f"{', '.join(missing)} {'are' if missing[1:] else 'is'} missing"
             raise UserError(
                 "not_ready",
-                f"the {KINDS[kind].title} environment is not complete: {', '.join(missing)} is missing",
-                f"Run `ftui setup {kind}`; `ftui doctor` shows all.",
+                f"the {KINDS[kind].title} environment is not complete: {names}",
+                f"Run `ftui setup {kind}` ({KINDS[kind].cost}); `ftui doctor` shows all.",
             )
         return python
 

@@ -7,6 +7,8 @@ trained whole (`modules_to_save`) have their name without a `lora_` part.
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +21,20 @@ from engines.weights import tensor_files
 PREFIX = "base_model.model."
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 HIGHEST_RANK = 4096
+USUAL_ALPHA = 8  # peft's
 
 
 @dataclass(frozen=True)
 class AdapterShape:
-    """What an adapter asks of whoever loads it. layers: name in the base model → (inputs, outputs)."""
+    """What an adapter asks of whoever loads it. layers: name in the base model → (inputs, outputs).
+
+    tokens: rows of the embeddings are trained by themselves (`trainable_token_indices`).
+    """
 
     rank: int
     is_dora: bool
     whole_layers: tuple[str, ...]
+    tokens: bool
     bias: str
     base_model: str
     layers: dict[str, tuple[int, int]]
@@ -54,13 +61,16 @@ def check_folder(final: Path) -> AdapterShape:
             f"it holds a tensor {strange[:80]!r}" if strange else "it holds no tensors",
             f"An adapter of peft has names that begin with {PREFIX}.",
         )
+    layers = _layers(tensors)
+    _check_ranks(config, layers, tensors)
     return AdapterShape(
         rank=max([config["r"], *config.get("rank_pattern", {}).values()]),
         is_dora=bool(config.get("use_dora")),
         whole_layers=tuple(config.get("modules_to_save") or ()),
+        tokens=bool(config.get("trainable_token_indices")),
         bias=str(config.get("bias", "none")),
         base_model=str(config.get("base_model_name_or_path") or ""),
-        layers=_layers(tensors),
+        layers=layers,
     )
 
 
@@ -71,14 +81,33 @@ def _config(file: Path) -> dict[str, Any]:
         raise UserError("bad_input", f"it is an adapter of the kind {str(kind)[:40]}", "Only LoRA adapters are used.")
     if not isinstance(pattern, dict) or not all(_is_rank(value) for value in [rank, *pattern.values()]):
         raise UserError("bad_input", f"{file.name} has no rank that makes sense", "Get the adapter again.")
+    alphas = [config.get("lora_alpha", USUAL_ALPHA)]
+    by_layer = config.get("alpha_pattern") or {}
+    if not isinstance(by_layer, dict) or not all(_is_number(value) for value in [*alphas, *by_layer.values()]):
+        raise UserError("bad_input", f"{file.name} has no lora_alpha that makes sense", "Get the adapter again.")
     whole = config.get("modules_to_save") or []
     if not isinstance(whole, list) or not all(isinstance(name, str) for name in whole):
         raise UserError("bad_input", f"{file.name} names layers that are no names", "Get the adapter again.")
+    if not _are_targets(config.get("target_modules")) and not config.get("target_parameters"):
+        raise UserError("bad_input", f"{file.name} does not say which layers it changes", "Get the adapter again.")
     return {**config, "rank_pattern": pattern}
+
+
+def _are_targets(value: object) -> bool:
+    """A pattern, or names."""
+    return bool(value) and (isinstance(value, str) or (isinstance(value, list) and all(map(_is_text, value))))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _is_rank(value: object) -> bool:
     return type(value) is int and 1 <= value <= HIGHEST_RANK
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def _layers(tensors: dict[str, tensor_files.Tensor]) -> dict[str, tuple[int, int]]:
@@ -93,6 +122,31 @@ def _layers(tensors: dict[str, tensor_files.Tensor]) -> dict[str, tuple[int, int
             raise UserError("bad_input", f"the two halves of {layer[-60:]} do not fit together", "Get the file again.")
         layers[layer.removeprefix(PREFIX)] = (down.shape[1], up.shape[0])
     return layers
+
+
+def _check_ranks(config: dict[str, Any], layers: dict[str, Any], tensors: dict[str, tensor_files.Tensor]) -> None:
+    """Raises UserError where a layer has another rank than the config says, or DoRA without what it learned."""
+    for layer in layers:
+        has, wanted = tensors[f"{PREFIX}{layer}.lora_A.weight"].shape[0], _ranks_of(layer, config)
+        if has not in wanted:
+            said = " or ".join(map(str, sorted(wanted)))
+            raise UserError("bad_input", f"{layer[-60:]} has rank {has}, its config says {said}", "Get it again.")
+        if config.get("use_dora") and f"{PREFIX}{layer}.lora_magnitude_vector" not in tensors:
+            raise UserError("bad_input", f"it is DoRA, but {layer[-60:]} has no magnitudes", "Get the adapter again.")
+
+
+def _ranks_of(layer: str, config: dict[str, Any]) -> set[int]:
+    """The rank that peft gives a layer: of the first name in rank_pattern that is an end of the layer's, else r.
+
+    Such a name may be a regular expression. Of somebody else's that is not tried: then it is one of all ranks.
+    """
+    pattern: dict[str, int] = config["rank_pattern"]
+    for name, rank in pattern.items():
+        if not re.fullmatch(r"[\w.]+", name):
+            return {config["r"], *pattern.values()}
+        if layer == name or layer.endswith(f".{name}"):
+            return {rank}
+    return {config["r"]}
 
 
 def check_fit(shape: AdapterShape, base: Path) -> None:

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
@@ -20,9 +21,10 @@ from engines.config.train import EMBEDDED_FOLDER
 from engines.contract import fingerprints, statefiles
 from engines.contract.errors import UserError
 from engines.contract.fingerprints import ADAPTER_FILES
-from engines.weights import adapter_check
+from engines.weights import adapter_card, adapter_check, chat_template
+from engines.weights.adapter_check import AdapterShape
 from engines.weights.adapters import Adapter, Adapters
-from engines.weights.models import Models
+from engines.weights.models import BaseModel, Models
 from engines.workspace import name_from
 
 # Beside the two files of the adapter: what belongs to its tokenizer, and our card. File: most bytes.
@@ -43,9 +45,13 @@ UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFE
 
 
 def import_adapter(
-    adapters: Adapters, models: Models, source: Path, *, name: str | None = None, base_model: str | None = None
-) -> Adapter:
-    """Take a folder or a zip archive in. Raises UserError for what cannot be used; then nothing is left behind."""
+    adapters: Adapters, models: Models, source: Path, *,
+    name: str | None = None, base_model: str | None = None, tell: Callable[[str], object] = str,
+) -> Adapter:  # fmt: skip
+    """Take a folder or a zip archive in. Raises UserError for what cannot be used; then nothing is left behind.
+
+    tell: is called with what could not be checked, in words.
+    """
     if not source.exists():
         raise UserError("not_found", f"there is no file or folder {source}", "Check the path.")
     given = source.resolve()
@@ -54,12 +60,12 @@ def import_adapter(
     partial = Path(tempfile.mkdtemp(prefix=".import-", suffix=".partial", dir=adapters.folder))
     try:
         final = statefiles.make_private_dir(partial / "final")
-        _take_folder(source, final) if source.is_dir() else _take_archive(source, final)
+        _take_folder(given, final) if given.is_dir() else _take_archive(given, final)
         shape = adapter_check.check_folder(final)
+        chat_template.write_out(final)
         card = _card_of(final)
         base = _base(models, shape.base_model, card, base_model)
-        if Path(base).is_dir():
-            adapter_check.check_fit(shape, Path(base))
+        _check_base(models, shape, card, base, tell)
         known = {"base_model": base, "base_identity": fingerprints.of_model(base), "imported_from": given.name}
         return adapters.add(partial, wanted, {**card, **known})
     finally:
@@ -68,16 +74,33 @@ def import_adapter(
 
 def _take_folder(source: Path, final: Path) -> None:
     inner = next((folder for folder in (source, source / "final") if (folder / ADAPTER_FILES[0]).is_file()), source)
-    for folder in {inner, source}:
+    for folder in dict.fromkeys((inner, source)):
         for name, most in TAKEN.items():
-            file = folder / name
-            if file.is_symlink() or not file.is_file() or (final / name).exists():
-                continue
-            if file.stat().st_size > most:
-                raise _too_large(name)
-            shutil.copyfile(file, final / name)
+            _take_file(folder / name, most, final / name, _tree_of(source))
+    if source.name == "final":  # of a workspace: the card lies beside it
+        _take_file(source.parent / "card.json", TAKEN["card.json"], final / "card.json", source.parent)
     if not (final / ADAPTER_FILES[1]).exists():
         adapter_check.check_folder(inner)  # says what is wrong with what is there
+
+
+def _take_file(file: Path, most: int, target: Path, tree: Path) -> None:
+    """Copy a file that is there, if `target` is not. A link must lead to somewhere in the folder `tree`."""
+    if not file.is_file() or target.exists():
+        return
+    if not file.resolve().is_relative_to(tree):
+        raise UserError(
+            "bad_input", f"{file.name} is a link to {file.resolve()}, outside of its folder",
+            "Copy the folder with what its links lead to, cp -rL FOLDER COPY, and import that.",
+        )  # fmt: skip
+    if file.stat().st_size > most:
+        raise _too_large(file.name)
+    statefiles.copy_private(file, target)
+
+
+def _tree_of(source: Path) -> Path:
+    """Where links of a folder may lead: in the hub's cache to the blobs beside its snapshots, else only inside it."""
+    repositories = (folder.parent for folder in source.parents if folder.name == "snapshots")
+    return next((folder for folder in repositories if (folder / "blobs").is_dir()), source)
 
 
 def _take_archive(source: Path, final: Path) -> None:
@@ -126,33 +149,65 @@ def _too_large(name: str) -> UserError:
 
 
 def _card_of(final: Path) -> dict[str, Any]:
-    """What an exported card says, as far as it can be believed; the file leaves the adapter's folder."""
+    """What an exported card says, as far as it can be believed; the file leaves the adapter's folder.
+
+    Where its dataset lay elsewhere says nothing here, and might name a file of this machine.
+    """
     file = final / "card.json"
-    found = statefiles.read_object(file)
+    card = adapter_card.believed(statefiles.read_object(file))
     file.unlink(missing_ok=True)
-    kinds: dict[str, type | tuple[type, ...]] = {
-        "base_identity": str, "dataset": dict, "run": str, "config": dict, "figures": dict, "created_at": (int, float),
-        "notes": str, "tags": list,
-    }  # fmt: skip
-    return {key: found[key] for key, kind in kinds.items() if isinstance(found.get(key), kind)}
+    card.pop("base_model", None)
+    card.get("dataset", {}).pop("path", None)
+    return card
 
 
 def _base(models: Models, named: str, card: dict[str, Any], wanted: str | None) -> str:
     """The base model's folder here, or its name on the hub. Raises UserError if it must be asked for."""
     if wanted:
         return models.resolve(wanted, "cpu")
-    for model in models.list():
-        if fingerprints.of_model(str(model.path)) == card.get("base_identity"):
-            return str(model.path)
+    same = _of_identity(models, card.get("base_identity"))
+    if same is not None:
+        return str(same.path)
     if PurePath(named).name == EMBEDDED_FOLDER:
         return str(models.embedded)
-    if named and (Path(named).is_dir() or HUB_NAME.fullmatch(named)):
+    is_path = PurePath(named).is_absolute()
+    if (is_path and _is_model(Path(named))) or (not is_path and HUB_NAME.fullmatch(named)):
         return named
     raise UserError(
         "usage",
         f"its base model {named[:80]!r} is not known here" if named else "it does not say which base model it is for",
         "Name it: --base-model FOLDER, or a name on the hub.",
     )
+
+
+def _of_identity(models: Models, identity: str | None) -> BaseModel | None:
+    return next((model for model in models.list() if fingerprints.of_model(str(model.path)) == identity), None)
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+
+
+def _check_base(
+    models: Models, shape: AdapterShape, card: dict[str, Any], base: str, tell: Callable[[str], object]
+) -> None:
+    """Raises UserError where the adapter does not fit its base model, or where its card names another one."""
+    folder = next((model.path for model in models.list() if model.from_hub and model.name == base), Path(base))
+    identity = card.get("base_identity")
+    is_other = identity and identity not in (fingerprints.of_model(base), fingerprints.of_model(str(folder)))
+    named = _of_identity(models, identity) if is_other else None
+    if folder.is_dir():
+        if not _is_model(folder):
+            raise UserError("bad_input", f"{folder} is no model", "It needs a config.json and *.safetensors.")
+        adapter_check.check_fit(shape, folder)
+        if is_other:
+            tell(f"its card names another base model{f', {named.name}' if named else ''}; its layers fit this one too")
+        return
+    if named is not None:
+        cause = f"its card says that it was trained on {named.name}, not on {base}"
+        raise UserError("conflict", cause, "Leave --base-model out.")
+    why = "is a GGUF file" if folder.is_file() else "is not on this machine"
+    tell(f"{base} {why}, so it was not checked whether the adapter fits it")
 
 
 def export_adapter(adapter: Adapter, target: Path) -> Path:
@@ -171,12 +226,15 @@ def export_adapter(adapter: Adapter, target: Path) -> Path:
         folder = statefiles.make_private_dir(partial / target.stem)
         for name in TAKEN:
             if (adapter.final / name).is_file():
-                shutil.copyfile(adapter.final / name, folder / name)
+                statefiles.copy_private(adapter.final / name, folder / name)
         _write_portable(adapter, folder)
         if target.suffix.lower() != ".zip":
             os.rename(folder, target)
             return target
-        with zipfile.ZipFile(partial / "packed", "w", zipfile.ZIP_STORED) as archive:
+        with (
+            statefiles.open_private(partial / "packed") as packed,
+            zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive,
+        ):
             for file in sorted(folder.iterdir()):
                 archive.write(file, f"{target.stem}/{file.name}")
         os.rename(partial / "packed", target)
@@ -189,9 +247,9 @@ def _write_portable(adapter: Adapter, folder: Path) -> None:
     config = statefiles.read_object(folder / ADAPTER_FILES[0])
     base = adapter.base_model if HUB_NAME.fullmatch(adapter.base_model) else PurePath(adapter.base_model).name
     statefiles.write_json(folder / ADAPTER_FILES[0], {**config, "base_model_name_or_path": base})
-    card = statefiles.read_object(adapter.path / "card.json")
+    card = adapter_card.believed(statefiles.read_object(adapter.path / "card.json"))
     dataset = {key: value for key, value in card.get("dataset", {}).items() if key != "path"}
-    job = {key: value for key, value in card.get("config", {}).items() if key != "base_model"}
+    job = {**card.get("config", {}), "base_model": base}
     statefiles.write_json(
-        folder / "card.json", {**card, "base_model": base, "dataset": dataset, "config": {**job, "base_model": base}}
+        folder / "card.json", {**card, "name": adapter.name, "base_model": base, "dataset": dataset, "config": job}
     )

@@ -1,6 +1,6 @@
 """Paths that servers load adapters from: one for each content, never two contents at one path.
 
-    finetune/adapters/.versions/{fingerprint}/    the two files of an adapter, links to the same bytes
+    finetune/adapters/.versions/{fingerprint}/    what servers read of an adapter, links to the same bytes
 
 vLLM keeps what it computed under an adapter's name and path: other weights at the same path
 get wrong answers from that cache. Names move (rename, delete, train again under the same
@@ -38,8 +38,8 @@ def path_of(workspace: Workspace, adapter: Adapter) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     statefiles.make_private_dir(partial)
     try:
-        for name in fingerprints.ADAPTER_FILES:
-            _link(adapter.final / name, partial / name)
+        for file in fingerprints.adapter_files(adapter.final):
+            _link(file, partial / file.name)
         os.rename(partial, version)
     except OSError:
         if not _holds(version, adapter.final, fingerprint):  # else another face was faster
@@ -52,10 +52,11 @@ def path_of(workspace: Workspace, adapter: Adapter) -> Path:
 
 def _holds(version: Path, final: Path, fingerprint: str) -> bool:
     """Has the version that content? Links to the files just read need not be read again."""
-    pairs = [(version / name, final / name) for name in fingerprints.ADAPTER_FILES]
-    if not is_real_dir(version) or not all(ours.is_file() for ours, _ in pairs):
+    if not is_real_dir(version) or not all((version / name).is_file() for name in fingerprints.ADAPTER_FILES):
         return False
-    return all(ours.samefile(theirs) for ours, theirs in pairs) or fingerprints.of_adapter(version) == fingerprint
+    ours, theirs = fingerprints.adapter_files(version), fingerprints.adapter_files(final)
+    same = len(ours) == len(theirs) and all(one.samefile(other) for one, other in zip(ours, theirs, strict=True))
+    return same or fingerprints.of_adapter(version) == fingerprint
 
 
 def _link(source: Path, target: Path) -> None:

@@ -21,10 +21,9 @@ from typing import Any
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.contract.fingerprints import ADAPTER_FILES as FILES
+from engines.weights import adapter_card
+from engines.weights.adapter_card import LONGEST_NOTE, MOST_TAGS
 from engines.workspace import NAME, Workspace, check_name, is_real_dir
-
-LONGEST_NOTE = 2000
-MOST_TAGS = 20
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,7 @@ class Adapter:
     rank: int | None
     loss: float | None
     eval_loss: float | None
+    figures: dict[str, float]
     run: str
     config: dict[str, Any]
     notes: str
@@ -140,7 +140,7 @@ class Adapters:
         """Give an adapter another name; if it is the active one, `.active` follows. Raises UserError if it is taken."""
         adapter = self.get(name)
         if not adapter.active:
-            target = self._free(new_name)
+            target = self.check_free(new_name)
             os.rename(adapter.path, target)
             statefiles.sync_dir(self.folder)
             self._change_card(target, name=new_name)
@@ -152,7 +152,7 @@ class Adapters:
 
     def copy(self, name: str, new_name: str) -> Adapter:
         """A second adapter with the same weights, whole or not at all."""
-        adapter, target = self.get(name), self._free(new_name)
+        adapter, target = self.get(name), self.check_free(new_name)
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         try:
@@ -183,13 +183,13 @@ class Adapters:
 
     def add(self, partial: Path, name: str, card: dict[str, Any]) -> Adapter:
         """Take in a folder beside the adapters that holds `final/`, in one step."""
-        target = self._free(name)
+        target = self.check_free(name)
         statefiles.write_json(partial / "card.json", {"created_at": time.time(), **card, "name": name})
         os.rename(partial, target)
         statefiles.sync_dir(self.folder)
         return self.get(name)
 
-    def _free(self, name: str) -> Path:
+    def check_free(self, name: str) -> Path:
         """The folder of a new name. Raises UserError if there is one."""
         target = self.folder / check_name(name, "an adapter")
         if target.exists() or target.is_symlink():
@@ -208,29 +208,31 @@ class Adapters:
         return name
 
     def _read(self, path: Path, active: str | None) -> Adapter:
-        card = statefiles.read_object(path / "card.json")
+        card = adapter_card.believed(statefiles.read_object(path / "card.json"))
         peft = statefiles.read_object(path / "final" / FILES[0])
-        figures = card.get("figures", {})
+        dataset, figures, rank = card.get("dataset", {}), card.get("figures", {}), peft.get("r")
         complete = _is_complete(path)
         return Adapter(
             name=path.name,
             path=path,
             complete=complete,
             active=path.name == active,
-            base_model=str(card.get("base_model") or peft.get("base_model_name_or_path") or ""),
-            base_identity=str(card.get("base_identity", "")),
-            dataset=str(card.get("dataset", {}).get("name", "")),
-            dataset_path=str(card.get("dataset", {}).get("path", "")),
-            created_at=card.get("created_at") or path.stat().st_mtime,
+            base_model=card.get("base_model")
+            or adapter_card.text(peft.get("base_model_name_or_path"), adapter_card.LONGEST_PATH),
+            base_identity=card.get("base_identity", ""),
+            dataset=dataset.get("name", ""),
+            dataset_path=dataset.get("path", ""),
+            created_at=card.get("created_at", path.stat().st_mtime),
             size=sum(file.stat().st_size for file in (path / "final").glob("*") if file.is_file()) if complete else 0,
-            rank=peft.get("r"),
+            rank=rank if type(rank) is int else None,
             loss=figures.get("loss"),
             eval_loss=figures.get("eval_loss"),
-            run=str(card.get("run", "")),
+            figures=figures,
+            run=card.get("run", ""),
             config=card.get("config", {}),
-            notes=str(card.get("notes", "")),
-            tags=tuple(str(tag) for tag in card.get("tags", [])),
-            dataset_fingerprint=str(card.get("dataset", {}).get("fingerprint", "")),
+            notes=card.get("notes", ""),
+            tags=tuple(card.get("tags", [])),
+            dataset_fingerprint=dataset.get("fingerprint", ""),
         )
 
 

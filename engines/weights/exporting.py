@@ -23,6 +23,24 @@ GGUF, AWQ, ONNX = "gguf", "awq", "onnx"
 EVAL_SHARE = 0.1  # held out of a dataset that the adapter was not trained on
 
 
+def require(engine: LLMEngine, to: str, config: JobConfig | None = None) -> None:
+    """Raises UserError where what an export needs is not here; all of that at once, with what it costs."""
+    if to != GGUF:
+        engine.environments.require(f"export-{to}")
+        return
+    engine.environments.require("llm")
+    needs_llama = isinstance(config, GgufConfig) and config.quantised_by_llama
+    has_tools, has_llama = (tool.folder(engine.workspace).is_dir() for tool in (gguf_tools, llama_cpp))
+    if needs_llama and not has_llama and not has_tools:
+        raise UserError(
+            "not_ready", "neither llama.cpp nor its converters to GGUF are here",
+            f"Run `ftui setup llama` ({llama_cpp.COST}); it brings both.",
+        )  # fmt: skip
+    gguf_tools.require(engine.workspace)
+    if needs_llama:
+        llama_cpp.require(engine.workspace)
+
+
 def export_gguf(
     engine: LLMEngine, adapter: Adapter, config: GgufConfig | None = None, *,
     output: Path | str | None = None, base_model: str | None = None,
@@ -33,9 +51,9 @@ def export_gguf(
     cannot be exported, and where the converters are missing, before anything is computed.
     """
     config = config or GgufConfig()
-    tools = gguf_tools.require(engine.workspace)
-    llama = llama_cpp.require(engine.workspace) if config.quantised_by_llama else llama_cpp.folder(engine.workspace)
-    target = _target(engine, output, f"{adapter.name}-gguf-{config.weights}")
+    require(engine, GGUF, config)
+    tools, llama = gguf_tools.folder(engine.workspace), llama_cpp.folder(engine.workspace)
+    target = target_of(engine, GGUF, adapter, config, output)
     argv = [
         str(engine.environments.require("llm")), "-m", "finetune.export_gguf",
         str(base_folder(engine, adapter, base_model)), str(adapter.final), str(target),
@@ -55,7 +73,7 @@ def export_awq(
     """
     config = config or AwqConfig()
     data = dataset or _own_dataset(engine, adapter)
-    target = _target(engine, output, f"{adapter.name}-{config.method}")
+    target = target_of(engine, AWQ, adapter, config, output)
     argv = [
         str(engine.environments.require("export-awq")), "-m", "finetune.export_awq",
         str(base_folder(engine, adapter, base_model)), str(adapter.final), str(target), "--name", adapter.name,
@@ -75,7 +93,7 @@ def export_onnx(
     """
     config = config or OnnxConfig()
     first, python = adapters[0], engine.environments.require("export-onnx")
-    target = _target(engine, output, f"{first.name}-onnx")
+    target = target_of(engine, ONNX, first, config, output)
     base = base_folder(engine, first, base_model)
     argv = [str(python), "-m", "finetune.export_onnx", str(base), str(target)]
     for adapter in {adapter.name: adapter for adapter in adapters}.values():
@@ -85,14 +103,28 @@ def export_onnx(
     return _start(engine, adapters, ONNX, "export-onnx", argv + _held_out(first, None), config, target)
 
 
-def _target(engine: LLMEngine, output: Path | str | None, name: str) -> Path:
-    """The new folder. Raises UserError if something is there, or is being written there."""
+def default_name(to: str, adapter: Adapter, config: JobConfig) -> str:
+    """What an export is called in the workspace's finetune/exports."""
+    if isinstance(config, GgufConfig):
+        return f"{adapter.name}-gguf-{config.weights}"
+    return f"{adapter.name}-{config.method if isinstance(config, AwqConfig) else to}"
+
+
+def free_target(engine: LLMEngine, to: str, adapter: Adapter, config: JobConfig, output: Path | str | None) -> Path:
+    """The new folder. Raises UserError if something is there, or its folder is not."""
     exports = engine.workspace.folder("finetune", "exports")
+    name = default_name(to, adapter, config)
     target = Path(output).expanduser().absolute() if output else exports / check_name(name, "an export")
     if target.exists():
-        raise UserError("conflict", f"there is {target} already", "Name another folder with --output, or delete it.")
+        raise UserError("conflict", f"there is {target} already", "Name another folder (--output), or delete it.")
     if not target.parent.is_dir():
         raise UserError("not_found", f"there is no folder {target.parent}", "Make it first.")
+    return target
+
+
+def target_of(engine: LLMEngine, to: str, adapter: Adapter, config: JobConfig, output: Path | str | None) -> Path:
+    """The same; raises UserError also if a run is writing there."""
+    target = free_target(engine, to, adapter, config, output)
     for run in engine.runs.list("export"):
         if run.spec.get("output") == str(target) and run.status().active:
             raise UserError("conflict", f"a run is writing {target.name} already", f"Watch it: ftui runs log {run.id}.")

@@ -53,8 +53,8 @@ def merge(
     return run
 
 
-def merged_folder(engine: LLMEngine, adapter: Adapter, output: str | None) -> Path:
-    """Where the merged model will lie. Raises UserError if something is there, or is being written there."""
+def free_folder(engine: LLMEngine, adapter: Adapter, output: str | None) -> Path:
+    """Where the merged model will lie. Raises UserError if something is there, or its folder is not."""
     if output and "/" in output:
         target = Path(output).expanduser().absolute()
         if not target.parent.is_dir():
@@ -62,7 +62,13 @@ def merged_folder(engine: LLMEngine, adapter: Adapter, output: str | None) -> Pa
     else:
         target = engine.models.folder / check_name(output or f"{adapter.name}-merged", "a model")
     if target.exists():
-        raise UserError("conflict", f"there is {target} already", "Choose another name with --output, or delete it.")
+        raise UserError("conflict", f"there is {target} already", "Choose another name (--output), or delete it.")
+    return target
+
+
+def merged_folder(engine: LLMEngine, adapter: Adapter, output: str | None) -> Path:
+    """The same; raises UserError also if a run is writing there."""
+    target = free_folder(engine, adapter, output)
     for run in engine.runs.list("merge"):
         if run.spec.get("output") == str(target) and run.status().active:
             raise UserError("conflict", f"a run is writing {target.name} already", f"Watch it: ftui runs log {run.id}.")

@@ -68,6 +68,10 @@ class Models:
             raise UserError("not_found", f"there is no model {name} in the workspace", "See `ftui models list`.")
         return self.workspace.move_to_trash(path, "model")
 
+    def folder_of(self, model: str) -> Path | None:
+        """Where the files of a model lie that `resolve` has named; None for a single file, and for one not here."""
+        return Path(model) if Path(model).is_dir() else dict(_cached()).get(model)
+
     def resolve(self, wanted: str, device: str) -> str:
         """The path or hub name that a script loads for `wanted` (auto, embedded, a path, a name).
 

@@ -76,7 +76,9 @@ def copy(name: str, new_name: str, /, *, common: Common | None = None) -> int:
 
 
 @adapters.command(name="note")
-def edit_note(name: str, text: str, /, *, common: Common | None = None) -> int:
+def edit_note(
+    name: str, text: Annotated[str, Parameter(allow_leading_hyphen=True)], /, *, common: Common | None = None
+) -> int:
     """Write a note on an adapter's card in place of the one there; "" removes it.
 
     For example:
@@ -115,13 +117,18 @@ def take_in(
 ) -> int:
     """Take in an adapter from elsewhere. Only safetensors are taken, and only if they fit the base model.
 
+    Whether they do is read from the model's files; of one that is not on this machine it is said that it was not.
+
     For example:
 
       ftui adapters import ~/Downloads/support-bot.zip --name support --base-model Qwen/Qwen2.5-7B-Instruct
     """
     common = common or Common()
     engine = common.engine()
-    adapter = import_adapter(engine.adapters, engine.models, source.expanduser(), name=name, base_model=base_model)
+    adapter = import_adapter(
+        engine.adapters, engine.models, source.expanduser(), name=name, base_model=base_model,
+        tell=lambda text: note(f"! {text}"),
+    )  # fmt: skip
     return _told(common, adapter.as_dict(), f"{adapter.name} is here; its base model is {adapter.base_model}")
 
 
@@ -191,7 +198,7 @@ def delete(
     try:
         where = activation.delete(name, even_if_active=yes)
     except UserError as error:
-        if error.code == "conflict":
+        if error.code == "conflict" and not yes:
             error.next_step = "Add --yes to delete it all the same, or run `ftui adapters base` first."
         raise
     if common.json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import time
@@ -17,7 +18,7 @@ from engines.llm import SAMPLE, LLMEngine
 from engines.quality import evaluation
 from engines.quality.figures import BASE, HELD_OUT, set_named
 from engines.running.runs import Run
-from engines.servers.serving import Server
+from engines.servers.server import Server
 from engines.weights.adapters import Adapter
 from engines.workspace import Workspace
 from ftui import format
@@ -151,11 +152,18 @@ def _summary(engine: LLMEngine, adapter: Adapter, report: dict[str, Any], second
         f"Perplexity on unseen conversations {base:.1f} → {adapted:.1f}, "
         f"{base / adapted:.1f} times lower. This took {format.duration(seconds)}."
     )
-    ftui = _program()
-    home = "" if Workspace().home == engine.workspace.home else f" --home {engine.workspace.home}"
     say("\nGo on with:")
-    for command, meaning in (("", "the app"), (" llm chat", "talk to it"), (" llm prepare FILE", "your own chats")):
-        say(f"  {ftui}{command}{home}".ljust(44) + meaning)
+    for line in next_commands(_program(), engine.workspace.home):
+        say(line)
+
+
+def next_commands(program: str, home: Path) -> list[str]:
+    """What to do after the demo, as commands with what each is for, in two columns."""
+    where = [] if Workspace().home == home else ["--home", str(home)]
+    steps = ((["llm", "chat"], "talk to it"), (["llm", "prepare", "FILE"], "your own chats"))
+    commands = [(f"  {shlex.join([program, *words, *where])}", what) for words, what in (([], "the app"), *steps)]
+    width = max(len(command) for command, _ in commands) + 3
+    return [f"{command:<{width}}{what}" for command, what in commands]
 
 
 def _program() -> str:

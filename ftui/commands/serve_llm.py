@@ -7,14 +7,16 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from engines.config.job import refuse_foreign
 from engines.config.serve import ServeConfig
 from engines.contract.errors import EXIT_NOT_READY
 from engines.llm import LLMEngine
 from engines.running.runs import Run
-from engines.servers.serving import ServerState
+from engines.servers.server import ServerState
 from ftui import format
 from ftui.commands.llm import ConfigFile, merged
 from ftui.console import Common, note, say, say_json, show_log, table
+from ftui.server_table import HEADINGS, MARKS, cells
 
 serve_llm = App(
     name="serve-llm",
@@ -22,7 +24,6 @@ serve_llm = App(
     help_format="plaintext",
 )
 ServerName = Annotated[str | None, Parameter(help="A server's name or address; default: the only one")]
-MARKS = {"ready": "● ready", "starting": "◌ starting", "gone": "✗ does not answer"}
 
 
 @serve_llm.command
@@ -49,14 +50,17 @@ def start(
     common = common or Common()
     engine = common.engine()
     config = merged(ServeConfig(), config_file, flags)
+    refuse_foreign(config, flags.model_fields_set if flags is not None else ())
     state = engine.serving.running(config)
-    if state is None:
-        run = engine.serving.start(config)
+    if state is not None and not common.json:
+        going = "runs" if state.state == "ready" else "is starting"
+        note(f"it {going} already; with --port another one is started")
+    if state is None or state.state == "starting":
+        run = engine.serving.start(config) if state is None or state.server.run is None else state.server.run
         if not detach:
             _wait(engine, run, quiet=common.json)
+            engine.activation.catch_up(engine.serving.get(run.name))
         state = engine.serving.state(engine.serving.get(run.name))
-    elif not common.json:
-        note("it runs already; with --port another one is started")
     if common.json:
         say_json(state.as_dict())
         return 0
@@ -99,19 +103,15 @@ def status(*, common: Common | None = None) -> int:
     if common.json:
         say_json({"servers": [state.as_dict() for state in states], "on_activate": serving.on_activate()})
     else:
-        rows = [_row(state) for state in states]
-        table(
-            ["server", "state", "address", "base model", "active"], rows, "no server; start one: ftui serve-llm start"
-        )
+        table(HEADINGS, [cells(state) for state in states], "no server; start one: ftui serve-llm start")
+        active = serving.adapters.active()
+        for state in states:
+            if not state.follows:
+                step = f"ftui adapters activate {active}" if active else "ftui adapters base"
+                say(f"{state.server.name} does not answer with {active or 'the base model'}, which is active: {step}")
         if serving.on_activate():
             say(f"after each activation: {shlex.join(serving.on_activate())}")
     return 0 if any(state.state == "ready" for state in states) else EXIT_NOT_READY
-
-
-def _row(state: ServerState) -> list[str]:
-    base = state.base_model.rsplit("/", 1)[-1]
-    active = state.active or ("base model" if state.state == "ready" else "")
-    return [state.server.name, MARKS[state.state], f"{state.server.url}/v1", base, active]
 
 
 def _say(state: ServerState) -> None:
@@ -126,11 +126,12 @@ def logs(
     follow: Annotated[bool, Parameter(name=["--follow", "-f"], help="Go on until it ends", negative="")] = False,
     common: Common | None = None,
 ) -> int:
-    """Print the log of a server that was started here; without a name of the newest, also of one that has ended."""
+    """Print the log of a server that was started here; without a name of the newest that runs, else of the newest."""
     common = common or Common()
     engine = common.engine()
     named = [run for run in engine.runs.list("serve") if name in (None, run.name, run.spec["url"])]
-    run = named[0] if named else engine.serving.get(name).run
+    run = next((run for run in named if run.status().active), named[0] if named else None)
+    run = run or engine.serving.get(name).run
     if run is None:
         say("that server was not started here; its log is where it was started")
         return 0
@@ -168,8 +169,6 @@ def forget(name: ServerName = None, /, *, common: Common | None = None) -> int:
     common = common or Common()
     serving = common.engine().serving
     server = serving.get(name)
-    if server.run is not None:
-        note(f"{server.name} was started here: stop it with ftui serve-llm stop {server.name}")
     serving.forget(server)
     say_json({"forgotten": server.name}) if common.json else say(f"{server.name} is not followed any more")
     return 0

@@ -18,8 +18,7 @@ from ftui.screens.ask_text import AskText
 from ftui.screens.dialog import Question
 
 if TYPE_CHECKING:
-    from engines.config.serve import ServeConfig
-    from engines.servers.serving import ServerState
+    from engines.running.runs import Run
     from ftui.screens.llm import LLMScreen
     from ftui.screens.llm_jobs import Jobs
 
@@ -30,7 +29,6 @@ WRITTEN = [
     ("a", "AWQ or GPTQ: vLLM, in 4 bit", "awq"),
     ("o", "ONNX: onnxruntime-genai, several adapters on one base", "onnx"),
 ]
-SERVER_MARKS = {"ready": "● ready", "starting": "◌ starting", "gone": "✗ does not answer"}
 
 
 class AdapterJobs:
@@ -60,11 +58,6 @@ class AdapterJobs:
 
         self.screen.app.push_screen(dialog, closed)
 
-    def _check_new(self, name: str) -> None:
-        check_name(name, "an adapter")
-        if (self.jobs.engine.adapters.folder / name).exists():
-            raise UserError("conflict", f"there is an adapter {name} already", "Choose another name.")
-
     # --- the card ---
 
     def do_card(self) -> None:
@@ -92,7 +85,9 @@ class AdapterJobs:
             dialog = AskText(f"Tags of {name}", "Words with spaces between them.", " ".join(adapter.tags), _check_tags)
             self._ask(dialog, lambda text: self._do(partial(self._tag, adapter, text.split()), f"{name} has its tags"))
         elif answer == "copy":
-            dialog = AskText(f"Copy {name}", "The name of the copy.", adapters.free_name(name), self._check_new)
+            dialog = AskText(
+                f"Copy {name}", "The name of the copy.", adapters.free_name(name), self.jobs.engine.adapters.check_free
+            )
             self._ask(dialog, lambda new: self._do(partial(adapters.copy, name, new), f"{new} is a copy of {name}"))
 
     def _tag(self, adapter: Adapter, tags: list[str]) -> Adapter:
@@ -108,7 +103,7 @@ class AdapterJobs:
             back = partial(activation.rename, adapter.name, before)
             self.jobs.ftui.undo_stack.append((f"{before} has its name back", back))
 
-        dialog = AskText(f"Rename {before}", "Its new name.", before, self._check_new)
+        dialog = AskText(f"Rename {before}", "Its new name.", before, self.jobs.engine.adapters.check_free)
         self._ask(
             dialog, lambda new: self._do(partial(activation.rename, before, new), f"{before} is now {new}", renamed)
         )
@@ -150,7 +145,7 @@ class AdapterJobs:
             if path is not None:
                 self._take_in(path, None)
 
-        self.screen.app.push_screen(OpenFileScreen(Path.cwd()), chosen)
+        self.screen.app.push_screen(OpenFileScreen(Path.cwd(), "Import an adapter: its folder or archive"), chosen)
 
     def _take_in(self, path: Path, base_model: str | None) -> None:
         """Import; where the base model is not known here, ask for it."""
@@ -165,12 +160,16 @@ class AdapterJobs:
             dialog = AskText("Which base model?", f"{error.cause}. A folder, or owner/name on the hub.")
             self._ask(dialog, lambda base: self._take_in(path, base) if base else None)
 
+        told: list[str] = []
+
         def done(adapter: Adapter) -> None:
             self.jobs.ftui.say(f"✓ {adapter.name} is here", "enter activates it.")
+            for text in told:
+                self.jobs.ftui.say(f"! {text}", severity="warning")
             self.screen.go_to("adapters")
             self.screen.scan()
 
-        work = partial(import_adapter, engine.adapters, engine.models, path, base_model=base_model)
+        work = partial(import_adapter, engine.adapters, engine.models, path, base_model=base_model, tell=told.append)
         self.jobs.ftui.in_background("adapter", work, done, failed)
 
     # --- talking and serving ---
@@ -187,54 +186,18 @@ class AdapterJobs:
             partners.append(chosen)
         if active and chosen and active.name != chosen.name and active.base_model == chosen.base_model:
             partners.append(active)
-        self.screen.app.push_screen(ChatScreen(partners))
+        self.screen.app.push_screen(ChatScreen(partners, panel.found))
 
     def do_servers(self) -> None:
-        serving = self.jobs.engine.serving
+        from ftui.screens.servers import ServersScreen
 
-        def look() -> list[ServerState]:
-            return [serving.state(server) for server in serving.servers()]
+        def chosen(run: Run | None) -> None:
+            if run is not None:
+                self.jobs.show_run(run)
 
-        self.jobs.ftui.in_background("servers", look, self._show_servers)
-
-    def _show_servers(self, states: list[ServerState]) -> None:
-        lines = [Content(clean_line(_server_line(state))) for state in states]
-        text = Content("\n").join(lines) if lines else Content("No model server runs. They follow the active adapter.")
-        answers = [("s", "Start one: light, vLLM or llama-server", "start")]
-        own = [state.server for state in states if state.server.run is not None]
-        answers += [(str(number), f"Stop {server.name}", server.name) for number, server in enumerate(own, 1)]
-        question = Question("Model servers", Content.assemble(text, "\n"), answers)
-        self.screen.app.push_screen(question, self._server_answered)
-
-    def _server_answered(self, answer: str | None) -> None:
-        from ftui.screens.start_server import StartServerScreen
-
-        engine, ftui = self.jobs.engine, self.jobs.ftui
-        if answer == "start":
-            ftui.push_screen(StartServerScreen(engine.workspace.home), self._start_server)
-        elif answer:
-            stop = lambda: engine.serving.stop(engine.serving.get(answer))  # noqa: E731
-            ftui.in_background("server", stop, lambda _: ftui.say(f"■ {answer} answers what it is asked, then ends"))
-
-    def _start_server(self, config: ServeConfig | None) -> None:
-        if config is None:
-            return
-        engine, ftui = self.jobs.engine, self.jobs.ftui
-
-        def start() -> str:
-            run = engine.serving.start(config)
-            engine.serving.wait_until_ready(run)
-            return f"● {run.name} answers at {run.spec['url']}/v1"
-
-        ftui.say(f"Starting the {config.kind} server …")
-        ftui.in_background("server", start, ftui.say)
+        self.screen.app.push_screen(ServersScreen(self.jobs.engine.serving), chosen)
 
 
 def _check_tags(text: str) -> None:
     for tag in text.split():
         check_name(tag, "a tag")
-
-
-def _server_line(state: ServerState) -> str:
-    active = state.active or ("base model" if state.state == "ready" else "")
-    return f"{SERVER_MARKS[state.state]}  {state.server.name}  {state.server.url}/v1  {active}"

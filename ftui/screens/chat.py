@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
@@ -11,7 +12,6 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
-from textual.worker import Worker, WorkerState
 
 from engines.contract.errors import UserError
 from engines.weights.adapters import Adapter
@@ -20,12 +20,17 @@ from ftui.clean import clean, clean_line
 from ftui.screens.ask_text import AskText
 
 if TYPE_CHECKING:
+    from engines.config.chat import ChatConfig
     from engines.servers.chat import Model
     from engines.servers.conversation import Conversation
+    from engines.servers.kept_conversations import Kept
     from ftui.app import FtuiApp
 
 REDRAW_SECONDS = 0.1
-KEYS = "enter asks · tab to an answer: + good, - bad, w keeps the good ones in a dataset · esc closes"
+KEYS = (
+    "enter asks · tab to an answer: + good, - bad, w keeps the good ones in a dataset · "
+    "ctrl+o partners and parameters · ctrl+r earlier ones · esc closes"
+)
 MARKS = {"good": ("  + good", "$text-success"), "bad": ("  - bad", "$text-error")}
 DATASET = "rated"
 
@@ -55,11 +60,17 @@ class Column(VerticalScroll, can_focus=True):
 
 
 class ChatScreen(ModalScreen[None]):
-    """A conversation; its model is opened when the screen opens, and closed with it."""
+    """A conversation; its model is opened when the screen opens, and closed with it.
+
+    What takes time is done in daemon threads, so that the app can end at any moment.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", show=False, priority=True),
         Binding("tab", "app.focus_next", show=False),
+        Binding("shift+tab", "app.focus_previous", show=False),
+        Binding("ctrl+o", "settings", show=False, priority=True),
+        Binding("ctrl+r", "earlier", show=False, priority=True),
     ]
     DEFAULT_CSS = """
     ChatScreen { background: $background; }
@@ -67,13 +78,23 @@ class ChatScreen(ModalScreen[None]):
     ChatScreen #chat-keys { height: auto; padding: 0 1; color: $foreground-muted; }
     """
 
-    def __init__(self, partners: list[Adapter | None]):
+    def __init__(
+        self,
+        partners: list[Adapter | None],
+        there: Sequence[Adapter],
+        config: ChatConfig | None = None,
+        kept: Kept | None = None,
+    ):
+        """there: all adapters; config: how answers are drawn; kept: a conversation to go on with."""
         super().__init__()
         self.partners = partners
+        self.there = there
+        self.config = config
+        self.kept = kept
         self.columns = [Column(adapter.name if adapter else "base model") for adapter in partners]
         self.model: Model | None = None
         self.talk: Conversation | None = None
-        self.asking: Worker[None] | None = None
+        self.asking = False
         self.coming: list[str] = [""] * len(partners)  # what is being answered; written by the thread that asks
         self.drawn: list[str] = []
 
@@ -92,14 +113,14 @@ class ChatScreen(ModalScreen[None]):
         self.query_one(Input).focus()
         self.set_interval(REDRAW_SECONDS, self._redraw)
         self._say("loading the model …")
-        self.ftui.in_background("chat", self._open, self._opened, self._cannot)
+        self.ftui.in_daemon(self._open, self._opened, self._cannot)
 
     def _open(self) -> Model:
         from engines.servers.chat import open_model
 
         engine = self.ftui.engine
         assert engine is not None
-        model = open_model(engine, self.partners)
+        model = open_model(engine, self.partners, self.kept.base_model if self.kept else "auto")
         try:
             model.wait_until_ready()
         except UserError:
@@ -108,20 +129,30 @@ class ChatScreen(ModalScreen[None]):
         return model
 
     def _opened(self, model: Model) -> None:
-        from engines.servers.chat import ChatOptions
+        from engines.config.chat import ChatConfig
         from engines.servers.conversation import Conversation
 
         if not self.is_attached:
-            model.close()
+            self.ftui.in_daemon(model.close)
             return
         self.model = model
-        self.talk = Conversation(self.ftui.workspace, model, self.partners, ChatOptions())
-        self._say(f"{model.where} answers")
+        self.config = self.config or ChatConfig()
+        earlier = (self.kept.id, self.kept.turns) if self.kept else None
+        self.talk = Conversation(self.ftui.workspace, model, self.partners, self.config, earlier)
+        self._say_who_answers()
 
     def _cannot(self, error: Exception) -> None:
         self.ftui.show_error(error)
         if self.is_attached:
             self.dismiss(None)
+
+    def _say_who_answers(self) -> None:
+        from engines.config.chat import ChatConfig
+
+        if self.model is not None and self.config is not None:
+            usual = ChatConfig().model_dump()
+            other = [f"{name} {value}" for name, value in self.config.model_dump().items() if value != usual[name]]
+            self._say(", ".join([f"{self.model.where} answers", *other]))
 
     def _say(self, words: str) -> None:
         self.query_one("#chat-state", Static).update(Content(clean_line(words)))
@@ -131,7 +162,7 @@ class ChatScreen(ModalScreen[None]):
     @on(Input.Submitted, "#chat-question")
     def _asked(self, event: Input.Submitted) -> None:
         question, talk = event.value.strip(), self.talk
-        if not question or talk is None or self.asking is not None:
+        if not question or talk is None or self.asking:
             return
         event.input.value = ""
         self.coming = [""] * len(self.partners)
@@ -142,16 +173,16 @@ class ChatScreen(ModalScreen[None]):
             for number, piece in talk.ask(question):
                 coming[number] += piece
 
-        self.asking = self.run_worker(ask, thread=True, exit_on_error=False)
+        self.asking = True
+        self.ftui.in_daemon(ask, lambda _: self._answered(), self._answered)
 
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        if event.worker is not self.asking or event.state not in (WorkerState.SUCCESS, WorkerState.ERROR):
+    def _answered(self, error: Exception | None = None) -> None:
+        self.asking = False
+        if not self.is_attached:
             return
-        self.asking = None
-        if self.model is not None:
-            self._say(f"{self.model.where} answers")
-        if event.state is WorkerState.ERROR and isinstance(event.worker.error, Exception):
-            self.ftui.show_error(event.worker.error)
+        self._say_who_answers()
+        if error is not None:
+            self.ftui.show_error(error)
         self._redraw()
 
     def _redraw(self) -> None:
@@ -208,8 +239,52 @@ class ChatScreen(ModalScreen[None]):
         check = lambda name: check_name(name, "a dataset")  # noqa: E731
         self.app.push_screen(AskText("Keep the good answers", hint, DATASET, check), named)
 
+    # --- another conversation ---
+
+    def action_settings(self) -> None:
+        """Partners and parameters; with others a new conversation begins, and this one is kept."""
+        from ftui.screens.chat_settings import ChatSettingsScreen
+
+        def answered(answer: tuple[list[Adapter | None], ChatConfig] | None) -> None:
+            if answer is not None:
+                self._begin(ChatScreen(answer[0], self.there, answer[1]))
+
+        if self.config is not None and self._may_begin():
+            screen = ChatSettingsScreen(self.ftui.workspace.home, self.partners, self.there, self.config)
+            self.app.push_screen(screen, answered)
+
+    def action_earlier(self) -> None:
+        """Go on with a conversation that is kept."""
+        from ftui.screens.earlier_chats import EarlierChatsScreen
+
+        def answered(kept: Kept | None) -> None:
+            if kept is None or self.ftui.engine is None:
+                return
+            try:
+                partners = kept.adapters(self.ftui.engine.adapters)
+            except UserError as error:
+                self.ftui.show_error(error)
+            else:
+                self._begin(ChatScreen(partners, self.there, kept.config, kept))
+
+        if self._may_begin():
+            self.app.push_screen(EarlierChatsScreen(self.ftui.workspace), answered)
+
+    def _may_begin(self) -> bool:
+        if self.asking:
+            self.ftui.say("An answer is coming", "Wait for its end, or leave with esc.", severity="warning")
+        return self.app.screen is self and not self.asking
+
+    def _begin(self, screen: ChatScreen) -> None:
+        self._close_model()
+        self.app.switch_screen(screen)
+
     def action_leave(self) -> None:
+        self._close_model()
+        self.dismiss(None)
+
+    def _close_model(self) -> None:
+        """Also in the middle of an answer: then it is broken off."""
         if self.model is not None:
             model, self.model = self.model, None
-            self.ftui.in_background("chat", model.close, lambda _: None)
-        self.dismiss(None)
+            self.ftui.in_daemon(model.close)

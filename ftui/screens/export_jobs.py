@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
+from engines.contract.errors import UserError
 from engines.weights.adapters import Adapter
 from ftui import command_line, export_lines
 from ftui.clean import clean, clean_line
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from engines.running.runs import Run
     from ftui.screens.llm import LLMScreen
     from ftui.screens.llm_jobs import Jobs
+    from ftui.screens.make_form import Wish
+    from ftui.widgets.config_form import FieldSpec
 
 MERGED = [
     ("m", "Merge it into its base model: a model that needs no adapter", "merge"),
@@ -32,6 +36,10 @@ class ExportJobs:
         self.screen = screen
         self.jobs = jobs
 
+    @property
+    def home(self) -> Path:
+        return self.jobs.ftui.workspace.home
+
     def do_merge_adapter(self) -> None:
         adapter = self.screen.adapter_panel.adapter
         if adapter is None:
@@ -45,26 +53,76 @@ class ExportJobs:
         self.screen.app.push_screen(question, answered)
 
     def ask(self, to: str) -> None:
-        """The form of an export. to: gguf, awq or onnx."""
+        """The form of an export, or at once what is missing for it. to: gguf, awq or onnx."""
+        from engines.weights.exporting import require
+
         adapter = self.screen.adapter_panel.adapter
-        if adapter is not None:
-            {"gguf": self._gguf, "awq": self._awq, "onnx": self._onnx}[to](adapter)
+        if adapter is None:
+            return
+        form = {"gguf": self._gguf, "awq": self._awq, "onnx": self._onnx}[to]
+        self.jobs.ftui.in_background("export", partial(require, self.jobs.engine, to), lambda _: form(adapter))
+
+    # --- the forms ---
 
     def _merge(self, adapter: Adapter) -> None:
         from engines.config.merge import MergeConfig
-        from engines.weights.merging import merge
+        from engines.weights.merging import free_folder, merge
+        from ftui.screens.make_form import BASE, row
 
-        command = partial(command_line.merge, self.jobs.ftui.workspace.home, adapter.name)
-        heading = f"Merge {adapter.name} into its base model, as {adapter.name}-merged"
-        self._form(heading, MergeConfig(), command, lambda config: merge(self.jobs.engine, adapter, config))
+        engine, usual = self.jobs.engine, f"{adapter.name}-merged"
+        name = row("output", "Name", "Among the models of the workspace; or a folder, with a slash in it")
+
+        def work(wish: Wish) -> Run:
+            return merge(engine, adapter, wish.config, output=wish.output, base_model=wish.base_model)
+
+        def command(wish: Wish) -> str:
+            flags = {key: value for key, value in wish.flags.items() if (key, value) != ("output", usual)}
+            return command_line.merge(self.home, adapter.name, flags)
+
+        self._form(
+            f"Merge {adapter.name} into its base model", MergeConfig(),
+            {name: _free_name(engine.models.folder, usual), BASE: ""},
+            command, lambda wish: free_folder(engine, adapter, wish.output), work,
+        )  # fmt: skip
+
+    def _combine(self, adapter: Adapter) -> None:
+        from engines.config.combine import CombineConfig
+        from engines.weights.merging import combine
+        from ftui.screens.make_form import row
+
+        engine, there = self.jobs.engine, self._others(adapter)
+
+        def check(wish: Wish) -> None:
+            _check_others(wish.others, there)
+            if not wish.others:
+                raise UserError("usage", "name at least one other adapter", _of(there))
+            engine.adapters.check_free(wish.name)
+
+        def work(wish: Wish) -> Run:
+            return combine(engine, [adapter, *map(engine.adapters.get, wish.others)], wish.name, wish.config)
+
+        rows = {
+            _others_row(there): there[:1],
+            row("new_name", "Name", "What the new adapter is called"): engine.adapters.free_name(
+                f"{adapter.name}-combined"
+            ),
+        }
+        command = lambda wish: command_line.combine(  # noqa: E731
+            self.home, [adapter.name, *wish.others], wish.name, wish.flags
+        )
+        self._form(f"Combine {adapter.name} with others", CombineConfig(), rows, command, check, work)
 
     def _gguf(self, adapter: Adapter) -> None:
         from engines.config.export import GgufConfig
-        from engines.weights.exporting import export_gguf
+        from engines.weights.exporting import export_gguf, require
 
-        command = partial(command_line.export, self.jobs.ftui.workspace.home, "gguf", [adapter.name])
-        work = lambda config: export_gguf(self.jobs.engine, adapter, config)  # noqa: E731
-        self._form(f"Export {adapter.name} as GGUF", GgufConfig(), command, work)
+        def work(wish: Wish) -> Run:
+            return export_gguf(self.jobs.engine, adapter, wish.config, output=wish.output, base_model=wish.base_model)
+
+        def check(config: JobConfig) -> None:
+            require(self.jobs.engine, "gguf", config)
+
+        self._export("gguf", f"Export {adapter.name} as GGUF", adapter, GgufConfig(), work, check=check)
 
     def _awq(self, adapter: Adapter) -> None:
         from engines.config.export import AwqConfig
@@ -72,49 +130,69 @@ class ExportJobs:
 
         has_own = bool(adapter.dataset_path) and Path(adapter.dataset_path).is_file()
         dataset = None if has_own else self.screen.dataset_panel.dataset
-        words = [adapter.name, *(["--dataset", dataset.name] if dataset else [])]
-        command = partial(command_line.export, self.jobs.ftui.workspace.home, "awq", words)
-        work = lambda config: export_awq(self.jobs.engine, adapter, config, dataset=dataset)  # noqa: E731
+        words = ["--dataset", dataset.name] if dataset else []
         heading = f"Export {adapter.name} as AWQ or GPTQ, calibrated on {dataset.name if dataset else 'its dataset'}"
-        self._form(heading, AwqConfig(), command, work)
+
+        def work(wish: Wish) -> Run:
+            return export_awq(
+                self.jobs.engine, adapter, wish.config, dataset=dataset, output=wish.output,
+                base_model=wish.base_model,
+            )  # fmt: skip
+
+        self._export("awq", heading, adapter, AwqConfig(), work, words)
 
     def _onnx(self, adapter: Adapter) -> None:
         from engines.config.export import OnnxConfig
         from engines.weights.exporting import export_onnx
-        from ftui.screens.with_adapters import WithAdaptersScreen
 
-        home = self.jobs.ftui.workspace.home
+        engine = self.jobs.engine
 
-        def command(others: list[str], _: str, values: dict[str, Any]) -> str:
-            return command_line.export(home, "onnx", [adapter.name, *others], values)
+        def work(wish: Wish) -> Run:
+            adapters = [adapter, *map(engine.adapters.get, wish.others)]
+            return export_onnx(engine, adapters, wish.config, output=wish.output, base_model=wish.base_model)
 
-        def work(config: Any, others: list[Adapter], _: str) -> Run:
-            return export_onnx(self.jobs.engine, [adapter, *others], config)
+        there = self._others(adapter)
+        self._export("onnx", f"Export {adapter.name} as ONNX", adapter, OnnxConfig(), work, there=there)
 
-        screen = WithAdaptersScreen(
-            f"Export {adapter.name} as ONNX", OnnxConfig(), self._others(adapter), [], None, command
-        )
-        self._push(screen, "Exporting", work)
+    def _export(
+        self, to: str, heading: str, adapter: Adapter, config: JobConfig, work: Callable[[Wish], Run],
+        words: list[str] | None = None, *, there: list[str] | None = None,
+        check: Callable[[JobConfig], None] | None = None,
+    ) -> None:  # fmt: skip
+        """words: for the command, after the adapter; there: other adapters that can take part."""
+        from engines.weights.exporting import default_name, free_target
+        from ftui.screens.make_form import BASE, row
 
-    def _combine(self, adapter: Adapter) -> None:
-        from engines.config.combine import CombineConfig
-        from engines.weights.merging import combine
-        from ftui.screens.with_adapters import WithAdaptersScreen
+        output = row("output", "Output", "A new folder; empty: in finetune/exports, called as below")
+        rows: dict[FieldSpec, Any] = {output: "", BASE: ""}
+        if there is not None:
+            rows = {_others_row(there): [], **rows}
 
-        home, engine = self.jobs.ftui.workspace.home, self.jobs.engine
+        def check_wish(wish: Wish) -> None:
+            _check_others(wish.others, there or [])
+            if check is not None:
+                check(wish.config)
+            free_target(self.jobs.engine, to, adapter, wish.config, wish.output)
 
-        def command(others: list[str], name: str, values: dict[str, Any]) -> str:
-            return command_line.combine(home, [adapter.name, *others], name, values)
+        def command(wish: Wish) -> str:
+            return command_line.export(self.home, to, [adapter.name, *(words or []), *wish.others], wish.flags)
 
-        def work(config: Any, others: list[Adapter], name: str) -> Run:
-            return combine(engine, [adapter, *others], name, config)
+        note = lambda wish: "" if wish.output else f"→ {default_name(to, adapter, wish.config)}"  # noqa: E731
+        self._form(heading, config, rows, command, check_wish, work, note)
 
-        others = self._others(adapter)
-        screen = WithAdaptersScreen(
-            f"Combine {adapter.name} with others", CombineConfig(), others, others[:1],
-            engine.adapters.free_name(f"{adapter.name}-combined"), command,
-        )  # fmt: skip
-        self._push(screen, "Combining", work)
+    def _form(
+        self, heading: str, config: JobConfig, rows: dict[FieldSpec, Any], command: Callable[[Wish], str],
+        check: Callable[[Wish], object], work: Callable[[Wish], Run],
+        note: Callable[[Wish], str] = lambda wish: "",
+    ) -> None:  # fmt: skip
+        """Ask, then start."""
+        from ftui.screens.make_form import MakeForm
+
+        def answered(wish: Wish | None) -> None:
+            if wish is not None:
+                self.jobs.launch("Starting", lambda: work(wish), self.jobs.started)
+
+        self.jobs.ftui.push_screen(MakeForm(clean_line(heading), config, rows, command, check, note), answered)
 
     def _others(self, adapter: Adapter) -> list[str]:
         """Adapters of the same base model."""
@@ -125,29 +203,31 @@ class ExportJobs:
             if other.complete and other.name != adapter.name and other.base_model == adapter.base_model
         ]
 
-    def _form(self, heading: str, config: JobConfig, command: Any, work: Any) -> None:
-        """Ask for the parameters alone, then start."""
-        from ftui.screens.parameters import ParametersScreen
-
-        def answered(chosen: JobConfig | None) -> None:
-            if chosen is not None:
-                self.jobs.launch("Starting", lambda: work(chosen), self.jobs.started)
-
-        self.jobs.ftui.push_screen(ParametersScreen(clean_line(heading), config, command), answered)
-
-    def _push(self, screen: Any, what: str, work: Any) -> None:
-        """Ask for parameters and other adapters, then start."""
-
-        def answered(answer: tuple[JobConfig, list[str], str] | None) -> None:
-            if answer is not None:
-                config, names, name = answer
-                get = self.jobs.engine.adapters.get
-                start = lambda: work(config, [get(other) for other in names], name)  # noqa: E731
-                self.jobs.launch(what, start, self.jobs.started)
-
-        self.jobs.ftui.push_screen(screen, answered)
-
     def show_report(self, run: Run) -> None:
         """What a finished export made."""
         text = Content("\n".join(clean(line) for line in export_lines.lines(run.result())))
         self.jobs.ftui.push_screen(TextDialog(f"Export of {clean(run.name)}", text))
+
+
+def _free_name(folder: Path, wanted: str) -> str:
+    name, number = wanted, 1
+    while (folder / name).exists():
+        number += 1
+        name = f"{wanted}-{number}"
+    return name
+
+
+def _of(there: list[str]) -> str:
+    return f"Of this base model: {', '.join(there) or 'none'}."
+
+
+def _others_row(there: list[str]) -> FieldSpec:
+    from ftui.screens.make_form import row
+
+    return row("others", "Other adapters", f"With commas between. {_of(there)}", "list")
+
+
+def _check_others(names: list[str], there: list[str]) -> None:
+    unknown = next((name for name in names if name not in there), None)
+    if unknown is not None:
+        raise UserError("usage", f"{unknown} is no other adapter of this base model", _of(there))

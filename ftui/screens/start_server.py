@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from textual import on
+
 from engines.config.serve import ServeConfig
 from ftui import command_line
 from ftui.screens.form import FormScreen
@@ -22,6 +24,13 @@ class StartServerScreen(FormScreen[ServeConfig]):
     def __init__(self, home: Path):
         super().__init__("Start a model server", ConfigForm(ServeConfig, ServeConfig()))
         self.home = home
+
+    @on(ConfigForm.Changed)
+    def _kind_changed(self) -> None:
+        self.form.show_kind(self.form.values["kind"])
+
+    def on_mount(self) -> None:
+        self._kind_changed()
 
     def command(self) -> str:
         return command_line.serve(self.home, self.form.differences)

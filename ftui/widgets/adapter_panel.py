@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from textual import events, on
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import DataTable, Static
 
 from engines.weights.adapters import Adapter
-from ftui.adapter_table import DEFAULT_SORT, HEADINGS, SORTS, arranged, cells
+from ftui.adapter_table import DEFAULT_SORT, HEADINGS, SORTS, arranged, cells, last_cells
 from ftui.clean import clean_line
 from ftui.screens import confirm
 from ftui.widgets.list_table import ListTable
@@ -32,6 +33,7 @@ class AdapterPanel(Pane, can_focus=True):
     AdapterPanel.-empty #adapter-empty { display: block; }
     AdapterPanel.-empty ListTable { display: none; }
     AdapterPanel ListTable { height: 1fr; }
+    AdapterPanel #adapter-more { height: auto; max-height: 2; padding: 0 1; color: $foreground-muted; }
     AdapterPanel #adapter-result { height: auto; max-height: 4; padding: 0 1; }
     """
 
@@ -41,11 +43,14 @@ class AdapterPanel(Pane, can_focus=True):
         self.adapters: dict[str, Adapter] = {}  # those that are shown
         self.sort = DEFAULT_SORT
         self.words = ""
+        self.told = False  # there stands what came of a change …
+        self.told_at: str | None = None  # … that was begun on this row
         self.table = ListTable(HEADINGS, id="adapter-list")
 
     def compose(self) -> ComposeResult:
         yield self.table
         yield Static(Content.styled(EMPTY, "$foreground-muted"), id="adapter-empty", markup=False)
+        yield Static("", id="adapter-more", classes="-hidden", markup=False)
         yield Static("", id="adapter-result", classes="-hidden", markup=False)
 
     @property
@@ -66,6 +71,20 @@ class AdapterPanel(Pane, can_focus=True):
         parts = [f"by {self.sort}"] if self.sort != DEFAULT_SORT else []
         parts += [f"{len(shown)} of {len(adapters)} hold “{clean_line(self.words)}”"] if self.words else []
         self.border_subtitle = Content(", ".join(parts))
+        self._show_more_soon()
+
+    @on(DataTable.RowHighlighted)
+    @on(events.Resize)
+    def _show_more_soon(self) -> None:
+        self.call_after_refresh(self._show_more)
+
+    def _show_more(self) -> None:
+        """What of the chosen row is out of sight, as the table is wider than the pane."""
+        adapter = self.adapter if self.table.virtual_size.width > self.table.size.width else None
+        line = self.query_one("#adapter-more", Static)
+        line.set_class(adapter is None, "-hidden")
+        if adapter is not None:
+            line.update(Content(clean_line(" · ".join(text for text in last_cells(adapter) if text))))
 
     def target(self) -> Widget:
         return self.table if self.adapters else self
@@ -87,8 +106,17 @@ class AdapterPanel(Pane, can_focus=True):
         hint = "Words in a name, a dataset, a base model, tags or notes; empty shows all."
         self.app.push_screen(AskText("Filter the adapters", hint, self.words), answered)
 
+    @on(DataTable.RowHighlighted)
+    def _moved(self) -> None:
+        """Whoever goes on has read what came of the last change."""
+        if self.table.chosen != self.told_at:
+            self.say_result(Content(""))
+
     def leave(self) -> bool:
-        """Out of the filter."""
+        """Away with what came of the last change, else out of the filter."""
+        if self.told:
+            self.say_result(Content(""))
+            return True
         held, self.words = self.words, ""
         if held:
             self.show(self.found)
@@ -122,9 +150,10 @@ class AdapterPanel(Pane, can_focus=True):
         self.ftui.show_error(error)
 
     def say_result(self, text: Content) -> None:
+        self.told, self.told_at = bool(text.plain), self.table.chosen
         line = self.query_one("#adapter-result", Static)
         line.update(text)
-        line.set_class(not text.plain, "-hidden")
+        line.set_class(not self.told, "-hidden")
 
     def do_delete(self) -> None:
         """To the trash, from where `u` brings it back; only the active one is asked for."""

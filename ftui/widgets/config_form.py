@@ -22,7 +22,7 @@ from textual.widgets import Input, Label, Select, Switch
 
 from engines.config.job import JobConfig, explain
 from ftui.clean import clean_line
-from ftui.command_line import exact
+from ftui.command_line import as_text
 from ftui.typing_keys import EndsWithEnter
 
 Config = TypeVar("Config", bound=JobConfig)
@@ -42,6 +42,7 @@ class FieldSpec:
     bounds: str
     separator: str = ","  # between the items of a list
     optional: bool = False  # an empty line of text leaves it unset
+    only_for: tuple[str, ...] = ()  # kinds of the job that have it; empty: all
 
     @property
     def help(self) -> str:
@@ -59,21 +60,13 @@ def fields_of(model: type[JobConfig]) -> Iterator[FieldSpec]:
         yield FieldSpec(
             name, schema.get("title", name), schema.get("description", ""), schema.get("unit", ""), kind, choices,
             _bounds(schema), schema.get("separator", ","), schema.get("optional", False),
+            tuple(schema.get("only_for", ())),
         )  # fmt: skip
 
 
 def _bounds(schema: dict[str, Any]) -> str:
     signs = {"minimum": "≥ ", "exclusiveMinimum": "> ", "maximum": "≤ ", "exclusiveMaximum": "< "}
     return ", ".join(f"{sign}{schema[key]:g}" for key, sign in signs.items() if key in schema)
-
-
-def as_text(value: Any, separator: str = ",") -> str:
-    """A value as it is typed into a field."""
-    if value is None:
-        return ""
-    if isinstance(value, list):
-        return f"{separator} ".join(map(str, value))
-    return exact(value) if isinstance(value, float) else str(value)
 
 
 class FieldRow(EndsWithEnter, Widget, can_focus=True):
@@ -301,6 +294,14 @@ class ConfigForm(VerticalScroll, Generic[Config], can_focus=False):
         if row is not None:
             self.post_message(self.Described(row.spec.help))
 
+    def show_kind(self, kind: str) -> None:
+        """Hide the fields that this kind of the job does not have; they have their usual values then."""
+        usual = self.base.model_dump()
+        for row in self.query(FieldRow):
+            row.display = not row.spec.only_for or kind in row.spec.only_for
+            if not row.display and self.values[row.spec.name] != usual[row.spec.name]:
+                self.change(row.spec.name, usual[row.spec.name])
+
     def put(self, name: str, value: Any) -> None:
         """Show another value in a row that is no field of the model."""
         self.extras[name] = value
@@ -313,7 +314,7 @@ class ConfigForm(VerticalScroll, Generic[Config], can_focus=False):
 
     def move(self, step: int) -> None:
         """Focus the row `step` below, as far as there are rows."""
-        rows = list(self.query(FieldRow))
+        rows = [row for row in self.query(FieldRow) if row.display]
         here = self.row()
         target = rows.index(here) + step if here is not None else 0
         self.screen.set_focus(rows[max(0, min(len(rows) - 1, target))])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import stat
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sample_adapters import LAYER, write_adapter, write_base, write_tensors
@@ -16,6 +18,7 @@ from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.weights.adapter_transfer import MOST_ENTRIES, export_adapter, import_adapter
 from engines.weights.adapters import Adapter
+from ftui.cli import run
 
 
 def take_in(engine: LLMEngine, source: Path, **options: str) -> Adapter:
@@ -163,6 +166,152 @@ def test_a_card_that_is_nonsense_is_not_believed(engine: LLMEngine, tmp_path: Pa
     adapter = take_in(engine, source, base_model="owner/base")
     assert (adapter.tags, adapter.loss, adapter.notes) == ((), None, "")
     assert isinstance(adapter.created_at, float)
+
+
+def test_a_folder_that_is_no_model_is_not_taken_for_the_base(engine: LLMEngine, tmp_path: Path) -> None:
+    source = write_adapter(tmp_path / "bot", "/etc")
+    with pytest.raises(UserError, match="'/etc' is not known here"):
+        take_in(engine, source)
+    base = write_base(tmp_path / "half")
+    (base / "config.json").unlink()
+    with pytest.raises(UserError, match="is no model"):
+        take_in(engine, source, base_model=str(base))
+    assert nothing_left(engine)
+
+
+def test_what_could_not_be_compared_is_said(engine: LLMEngine, tmp_path: Path) -> None:
+    """Of a base that is not here; and of one that is, where the card names another."""
+    told: list[str] = []
+    base = write_base(engine.workspace.models / "small")
+    source = write_adapter(tmp_path / "bot", str(base))
+    import_adapter(engine.adapters, engine.models, source, name="far", base_model="owner/far", tell=told.append)
+    assert "owner/far is not on this machine" in told[0] and "not checked" in told[0]
+    take_in(engine, source)
+    archive = export_adapter(engine.adapters.get("bot"), tmp_path / "out.zip")
+    with pytest.raises(UserError, match="its card says that it was trained on small, not on owner/far"):
+        take_in(engine, archive, base_model="owner/far")
+    twin = write_base(tmp_path / "twin")
+    write_tensors(twin / "model.safetensors", {f"{LAYER}.weight": (8, 8)}, fill=b"\1")
+    import_adapter(engine.adapters, engine.models, archive, name="x", base_model=str(twin), tell=told.append)
+    assert told[1:] == ["its card names another base model, small; its layers fit this one too"]
+    import_adapter(engine.adapters, engine.models, archive, name="y", tell=told.append)
+    assert len(told) == 2 and engine.adapters.get("y").base_model == str(base)
+
+
+@pytest.mark.parametrize(
+    ("config", "cause"),
+    [
+        ({"r": 8}, "q_proj has rank 2, its config says 8"),
+        ({"r": 2, "rank_pattern": {"q_proj": 4}}, "has rank 2, its config says 4"),
+        ({"r": 4, "rank_pattern": {"(a+)+": 8}}, "has rank 2, its config says 4 or 8"),
+        ({"use_dora": True}, "has no magnitudes"),
+        ({"target_modules": None}, "does not say which layers"),
+        ({"target_modules": [1]}, "does not say which layers"),
+    ],
+    ids=str,
+)
+def test_a_config_that_does_not_fit_its_weights_is_refused(
+    engine: LLMEngine, tmp_path: Path, config: dict[str, Any], cause: str
+) -> None:
+    source = write_adapter(tmp_path / "bot")
+    file = source / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **config}))
+    with pytest.raises(UserError, match=cause):
+        take_in(engine, source, base_model="owner/base")
+    assert nothing_left(engine)
+
+
+@pytest.mark.parametrize("pattern", [{"q_proj": 2}, {"k_proj": 9, "layers.0.self_attn.q_proj": 2}, {".*q_proj": 2}])
+def test_a_layer_has_the_rank_of_the_pattern_that_names_it(
+    engine: LLMEngine, tmp_path: Path, pattern: dict[str, int]
+) -> None:
+    source = write_adapter(tmp_path / "bot")
+    file = source / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "r": 16, "rank_pattern": pattern}))
+    assert take_in(engine, source, base_model="owner/base").complete
+
+
+def test_links_are_followed_inside_the_hubs_cache_alone(engine: LLMEngine, tmp_path: Path) -> None:
+    """The cache keeps files as blobs, and snapshots of links to them."""
+    blobs = write_adapter(tmp_path / "models--me--bot" / "blobs")
+    snapshot = tmp_path / "models--me--bot" / "snapshots" / "1a2b"
+    snapshot.mkdir(parents=True)
+    for file in blobs.iterdir():
+        (snapshot / file.name).symlink_to(Path("..", "..", "blobs", file.name))
+    adapter = take_in(engine, snapshot, base_model="owner/base", name="bot")
+    assert adapter.complete and not any(file.is_symlink() for file in adapter.final.iterdir())
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for file in blobs.iterdir():
+        (elsewhere / file.name).symlink_to(file)
+    with pytest.raises(UserError, match=r"adapter_config\.json is a link to .*blobs"):
+        take_in(engine, elsewhere, base_model="owner/base")
+
+
+def test_the_card_beside_a_final_folder_comes_along(engine: LLMEngine, tmp_path: Path) -> None:
+    source = write_adapter(tmp_path / "bot" / "final", "owner/base")
+    statefiles.write_json(tmp_path / "bot" / "card.json", {"notes": "good on dates", "figures": {"loss": 1.5}})
+    adapter = take_in(engine, source)
+    assert (adapter.name, adapter.notes, adapter.loss) == ("bot", "good on dates", 1.5)
+
+
+def test_what_is_written_is_its_owners_alone(engine: LLMEngine, tmp_path: Path) -> None:
+    take_in(engine, write_adapter(tmp_path / "bot", "owner/base"))
+    adapter = engine.adapters.get("bot")
+    archive, folder = export_adapter(adapter, tmp_path / "out.zip"), export_adapter(adapter, tmp_path / "out")
+    places = [archive, *folder.iterdir(), *adapter.final.iterdir()]
+    assert {stat.S_IMODE(place.stat().st_mode) for place in places} == {0o600}
+
+
+FOREIGN: dict[str, Any] = {
+    "created_at": 1e300, "notes": "N" * 500_000, "tags": ["good", 1, None, "a b", "x" * 5000, *map(str, range(5000))],
+    "dataset": {"name": ["x"], "path": "/etc/passwd", "fingerprint": 7}, "run": "../../../etc",
+    "figures": {"loss": "x", "eval_loss": float("nan"), "seconds": 12.5, "memory": float("inf"), "\x1b[2J": 1},
+    "config": {"eval_share": "x", "lora_alpha": float("inf"), "lora_rank": 4, "strange": 1, "seed": [1]},
+}  # fmt: skip
+WRONG_KINDS: list[dict[str, Any]] = [
+    {"created_at": -1e18}, {"created_at": True}, {"created_at": "x"}, {"figures": None}, {"figures": [1]},
+    {"dataset": None}, {"dataset": "x"}, {"tags": None}, {"tags": "x"}, {"notes": None}, {"config": 3}, {"run": {}},
+    {"base_model": ["a"]}, {"base_identity": {}}, {"figures": {"loss": 10**400}},
+]  # fmt: skip
+
+
+def listed(engine: LLMEngine, capfd: pytest.CaptureFixture[str]) -> Any:
+    """What `ftui adapters` says in its three forms; the list as data, by a reader that knows no NaN."""
+    for words in (["list"], ["show", "bot"], ["list", "--json"]):
+        assert run(["adapters", *words, "--home", str(engine.workspace.home)]) == 0
+
+    def no_json(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    said = capfd.readouterr().out
+    return json.loads(said[said.index("\n[") :], parse_constant=no_json)
+
+
+def test_a_foreign_card_is_bounded_when_it_comes_in(
+    engine: LLMEngine, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = write_adapter(tmp_path / "bot")
+    (source / "card.json").write_text(json.dumps(FOREIGN))
+    adapter = take_in(engine, source, base_model="owner/base")
+    assert len(adapter.notes) == 2000 and len(adapter.tags) == 20 and adapter.tags[:2] == ("good", "0")
+    assert (adapter.dataset, adapter.dataset_path, adapter.run) == ("", "", "")
+    assert adapter.figures == {"seconds": 12.5} and adapter.config == {"lora_rank": 4}
+    assert adapter.created_at is not None and adapter.created_at < 1e10
+    written = (adapter.path / "card.json").read_text()
+    assert "passwd" not in written and "etc" not in written
+    (item,) = listed(engine, capfd)
+    assert item["config"] == {"lora_rank": 4}
+
+
+@pytest.mark.parametrize("card", [FOREIGN, *WRONG_KINDS, [1]], ids=lambda card: str(card)[:30])
+def test_a_card_that_lies_there_already_hides_no_adapter(
+    engine: LLMEngine, tmp_path: Path, capfd: pytest.CaptureFixture[str], card: Any
+) -> None:
+    adapter = take_in(engine, write_adapter(tmp_path / "bot"), base_model="owner/base")
+    (adapter.path / "card.json").write_text(json.dumps(card))
+    (item,) = listed(engine, capfd)
+    assert item["name"] == "bot" and item["complete"] and engine.adapters.tag("bot", ["good"]).tags[0] == "good"
 
 
 @pytest.mark.model

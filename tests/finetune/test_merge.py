@@ -108,13 +108,24 @@ def test_the_same_bytes_as_peft_in_blocks_of_rows(
         assert differing(merged(base, adapter, tmp_path / "adapter", "once"), theirs["peft"])  # the modes are two
 
 
-def test_a_head_trained_whole_parts_from_tied_embeddings(tiny_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"modules_to_save": ["lm_head"]},
+        {"target_modules": ["q_proj", "lm_head"]},
+        {"target_modules": ["q_proj", "embed_tokens"]},
+    ],
+    ids=["whole", "head", "embeddings"],
+)
+def test_a_changed_head_or_embeddings_part_what_is_tied(
+    tiny_model: Path, tmp_path: Path, config: dict[str, Any]
+) -> None:
     """Judged by what base and adapter answer together, with peft; in fp32, so that rounding hides nothing."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    adapter = make_adapter(tiny_model, tmp_path / "adapter", modules_to_save=["lm_head"])
+    adapter = make_adapter(tiny_model, tmp_path / "adapter", **config)
     tensors = merged(tiny_model, adapter, tmp_path)
     assert not torch.equal(tensors["lm_head.weight"], tensors["model.embed_tokens.weight"])
     ids = torch.arange(10, 60).view(1, -1)
@@ -126,6 +137,20 @@ def test_a_head_trained_whole_parts_from_tied_embeddings(tiny_model: Path, tmp_p
         plain = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
         together, alone = parts(ids).logits, plain(ids).logits
         assert (whole(ids).logits - together).abs().max() < 1e-3 * (alone - together).abs().max()
+
+
+def test_the_copy_of_a_head_must_be_that_of_the_base(base: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """peft saves the head's own weight too: rounded it is the same, of another model it is not."""
+    from safetensors.torch import load_file, save_file
+
+    adapter = make_adapter(tiny_model, tmp_path / "adapter", target_modules=["lm_head"])
+    assert merged(base, adapter, tmp_path)  # the base in bf16, the adapter with a copy in fp32
+    file = adapter / "adapter_model.safetensors"
+    tensors = load_file(file)
+    copy = "base_model.model.lm_head.base_layer.weight"
+    save_file({**tensors, copy: tensors[copy] * 2}, file)
+    with pytest.raises(UserError, match="is not what the base model has there"):
+        merge_adapter.merge(base, adapter, tmp_path / "other", MergeConfig())
 
 
 def test_a_stopped_merge_goes_on_after_its_finished_files(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +19,11 @@ from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.running import devices
 from engines.running.follow import LogFile
+from engines.setup import gguf_tools
 from finetune import base_model, preflight, prepared, rows
 from ftui.commands import train
 from ftui.console import Common
+from ftui.preflight import facts
 
 
 @pytest.fixture
@@ -39,11 +42,37 @@ def mixed(tmp_path: Path) -> Path:
     return write_dataset(tmp_path / "mixed_dataset.jsonl", lines)
 
 
+@pytest.mark.skipif(not os.environ.get("FTUI_GGUF_TOOLS"), reason="set FTUI_GGUF_TOOLS, or run make test-export")
+def test_whether_the_base_can_become_gguf_is_said_before(
+    engine: LLMEngine, config: TrainConfig, mixed: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """By the real converters: of a model that they know, of an unknown tokenizer, of an unknown architecture."""
+    dataset = engine.datasets.get(str(mixed))
+    tools = gguf_tools.folder(engine.workspace)
+    tools.parent.mkdir(parents=True)
+    tools.symlink_to(os.environ["FTUI_GGUF_TOOLS"])
+    found = engine.preflight(dataset, config)
+    assert found["gguf"] == {"converts": True, "why": ""}
+    assert ("GGUF", "llama.cpp's converters know this base model: the result can be exported") in facts(found)
+    strange = tmp_path / "strange"
+    shutil.copytree(tiny_model, strange)
+    tokenizer = json.loads((strange / "tokenizer.json").read_text())
+    tokenizer["pre_tokenizer"] = {"type": "Whitespace"}
+    (strange / "tokenizer.json").write_text(json.dumps(tokenizer))
+    found = engine.preflight(dataset, config.model_copy(update={"base_model": str(strange)}))
+    assert not found["gguf"]["converts"] and "pre-tokenizer was not recognized" in found["gguf"]["why"]
+    assert found["fits"] and any("can NOT be exported" in text for _, text in facts(found))
+    unknown = json.loads((strange / "config.json").read_text())
+    (strange / "config.json").write_text(json.dumps({**unknown, "architectures": ["StrangeForCausalLM"]}))
+    found = engine.preflight(dataset, config.model_copy(update={"base_model": str(strange)}))
+    assert found["gguf"]["why"].endswith("Model StrangeForCausalLM is not supported")
+
+
 @pytest.mark.timeout(200)
 def test_what_is_said_before_is_what_happens(engine: LLMEngine, config: TrainConfig, mixed: Path) -> None:
     dataset = engine.datasets.get(str(mixed))
     found = engine.preflight(dataset, config)
-    assert found["seconds"] is None and found["fits"] and found["changes"] == {}
+    assert found["seconds"] is None and found["fits"] and found["changes"] == {} and found["gguf"] is None
     assert found["shortened"] == 1 and any("lose turns" in text for text in found["warnings"])
     assert found["end_of_turn"] == {"token": "<|im_end|>", "learned": 32, "rows": 32}
     assert any(run["learned"] for run in found["mask"][0]["runs"])

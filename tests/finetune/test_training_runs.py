@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
+from engines.config.chat import ChatConfig
 from engines.config.evaluate import EvaluateConfig
 from engines.config.job import build
 from engines.config.train import TrainConfig, preset
@@ -24,7 +25,7 @@ from engines.quality.figures import BASE, HELD_OUT, set_named
 from engines.running.follow import LogFile
 from engines.running.progress import Progress
 from engines.running.runs import Run
-from engines.servers.chat import ChatOptions, open_model
+from engines.servers.chat import open_model
 
 SEED = int(os.environ.get("FTUI_SEED", "1"))
 STEPS = 30
@@ -206,7 +207,7 @@ def test_the_embedded_model_learns_answers_and_is_evaluated(engine: LLMEngine, d
     model = open_model(engine, [adapter, None])
     model.wait_until_ready()
     messages = [{"role": "user", "content": "What do you think of the sea?"}]
-    said = ["".join(model.ask(who, messages, ChatOptions(max_new_tokens=12))) for who in (adapter, None, adapter)]
+    said = ["".join(model.ask(who, messages, ChatConfig(max_new_tokens=12))) for who in (adapter, None, adapter)]
     model.close()
     assert said[0] == said[2] != said[1]  # repeatable at temperature 0
 

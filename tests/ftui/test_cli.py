@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from engines.config.train import TrainConfig
 from engines.contract.errors import EXIT_CODES
 from engines.llm import SAMPLE, LLMEngine
 from engines.setup import llama_cpp
+from engines.workspace import Workspace
+from ftui.commands.demo import next_commands
 
 
 def test_version_and_help(ftui: Any) -> None:
@@ -57,6 +60,16 @@ def test_only_a_training_is_resumed(ftui: Any) -> None:
     assert "kind prepare" in done.stderr and "Give its command again" in done.stderr and not done.stdout
     (after,) = json.loads(ftui("runs", "list", "--json").stdout)
     assert after["attempt"] == run["attempt"] == 1
+
+
+@pytest.mark.parametrize("program", ["ftui", "/a/long/path/to an/environment/.venv/bin/ftui"])
+def test_the_demo_ends_with_commands_that_can_be_copied(program: str, tmp_path: Path) -> None:
+    for home in (Workspace().home, tmp_path / "a home with a name that is rather long"):
+        for line in next_commands(program, home):
+            command, what = line.rstrip().rsplit("   ", 1)
+            words = shlex.split(command)
+            assert words[0] == program and what and ("FILE" in words[1:]) == (what == "your own chats")
+            assert (words[-1] == str(home)) == (home != Workspace().home)
 
 
 def test_prepare_to_an_output_file(ftui: Any, tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ def start(engine: LLMEngine, **config: object) -> str:
     with socket.socket() as probe:  # one that no other test on this machine takes meanwhile
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    run = engine.serving.start(ServeConfig(**{"base_model": "base", "precision": "fp32", "port": port, **config}))  # type: ignore[arg-type]
+    usual = {} if config.get("kind") == "llama-server" else {"precision": "fp32"}  # that has --gguf-weights
+    run = engine.serving.start(ServeConfig(**{"base_model": "base", "port": port, **usual, **config}))  # type: ignore[arg-type]
     try:
         engine.serving.wait_until_ready(run, STARTS_IN)
     except UserError:

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from storm import QUESTIONS, TOKENS, expected
 
+from engines.config.chat import ChatConfig
 from engines.contract import statefiles
 from engines.contract.errors import UserError
-from engines.data.datasets import report_path
 from engines.llm import LLMEngine
-from engines.servers.chat import ChatOptions, LocalModel, ServerModel, open_model
-from engines.servers.conversation import Conversation, add_rows
+from engines.servers.chat import LocalModel, ServerModel, open_model
+from engines.servers.conversation import Conversation
 from tests.serving.conftest import stop_all, with_adapters
 
 pytestmark = pytest.mark.model
-OPTIONS = ChatOptions(max_new_tokens=TOKENS)
+OPTIONS = ChatConfig(max_new_tokens=TOKENS)
 
 
 def test_a_server_and_a_process_of_its_own_answer_for_each_partner(served: LLMEngine) -> None:
@@ -64,7 +64,7 @@ def test_only_runs_of_good_answers_become_rows(served: LLMEngine) -> None:
     partners = [None, served.adapters.get("b")]
     model = open_model(served, partners)
     model.wait_until_ready()
-    talk = Conversation(served.workspace, model, partners, OPTIONS, system="Be brief.")
+    talk = Conversation(served.workspace, model, partners, OPTIONS.model_copy(update={"system": "Be brief."}))
     for question in QUESTIONS:
         list(talk.ask(question))
     model.close()
@@ -86,14 +86,6 @@ def test_only_runs_of_good_answers_become_rows(served: LLMEngine) -> None:
     assert talk.send_good(served.datasets, "rated")[1] == 1 and served.datasets.count_rows(dataset) == 3
     with pytest.raises(UserError, match="no such answer"):
         talk.rate(2, "good")
-
-
-def test_rows_are_added_to_a_dataset_that_was_prepared(engine: LLMEngine) -> None:
-    path = engine.datasets.path("chats")
-    path.write_text('{"messages": []}\n')
-    statefiles.write_json(report_path(path), {"rows": {"written": 1}})
-    dataset = add_rows(engine.datasets, "chats", [{"messages": [{"role": "user", "content": "hi"}]}])
-    assert dataset.dialogs == 2 and len(path.read_text().splitlines()) == 2
 
 
 def test_partners_of_two_base_models_are_refused(tiny_model: Path, tmp_path: Path) -> None:

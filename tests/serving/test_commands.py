@@ -52,7 +52,13 @@ def test_status_activation_and_a_conversation(served: LLMEngine, tmp_path: Path)
     assert "✗ on_activate: exit code 1" in failed and "nothing has changed: the base model" in failed
     assert "nothing is run" in ftui(home, "serve-llm", "on-activate")
 
+    for words in (["adopt", server.url, "--name", "second"], ["adopt", f"localhost:{server.url.rpartition(':')[2]}"]):
+        assert f"{server.name} at {server.url} was started here" in ftui(home, "serve-llm", *words, code=6)
+    assert f"ftui serve-llm stop {server.name}" in ftui(home, "serve-llm", "forget", code=6)
+    assert [item["name"] for item in as_json(home, "serve-llm", "status")["servers"]] == [server.name]
+
     other = tmp_path / "other"
+    assert "is not a name for a server" in ftui(other, "serve-llm", "adopt", server.url, "--name", "bad\nname", code=2)
     assert "● ready" in ftui(other, "serve-llm", "adopt", server.url, "--name", "theirs")
     assert "not started here" in ftui(other, "serve-llm", "stop", "theirs", code=6)
     assert "not followed any more" in ftui(other, "serve-llm", "forget", "theirs")

@@ -111,6 +111,9 @@ def test_answers_are_those_of_openai(served: LLMEngine) -> None:
         ({"messages": question("Hi"), "max_tokens": 0}, "max_tokens"),
         ({"messages": question("Hi"), "n": 3}, "`n` is not supported"),
         ({"messages": question("Hi"), "stop": ["x"]}, "`stop` is not supported"),
+        ({"messages": question("Hi"), "tool_choice": "required"}, "`tool_choice` is not supported"),
+        ({"messages": question("Hi"), "store": True}, "`store` is not supported"),
+        ({"messages": question("Hi"), "model": "nobody"}, "`nobody` does not exist. See /v1/models."),
         ({"messages": question("Hi"), "tempeature": 1}, "not known"),
         ({"messages": question("long " * 600)}, "the model takes 512"),
         (b"[1]", "no JSON object"),
@@ -121,7 +124,12 @@ def test_answers_are_those_of_openai(served: LLMEngine) -> None:
 )
 def test_what_is_not_obeyed_is_refused(served: LLMEngine, body: Any, says: str) -> None:
     code, text = refusal(f"{url(served)}/v1/chat/completions", body)
-    assert code == 400 and says in text
+    assert code == (404 if "exist" in says else 400) and says in text and ".." not in text
+
+
+def test_what_asks_for_nothing_special_is_taken(served: LLMEngine) -> None:
+    usual = {"tools": [], "tool_choice": "auto", "stream_options": {"include_usage": True}, "user": "me", "n": 1}
+    assert post(f"{url(served)}/v1/chat/completions", {"messages": question("Hi"), "max_tokens": 2, **usual})["usage"]
 
 
 def test_web_pages_and_other_hosts_cannot_reach_it(served: LLMEngine) -> None:
@@ -133,6 +141,61 @@ def test_web_pages_and_other_hosts_cannot_reach_it(served: LLMEngine) -> None:
     if not outward.startswith("127."):
         with pytest.raises(OSError):
             socket.create_connection((outward, port), timeout=2)
+
+
+def hang_up_on(address: str, *, after: bytes = b"", **body: Any) -> None:
+    """Ask, read until `after` came, and be gone."""
+    host, port = address.removeprefix("http://").split(":")
+    data = json.dumps({"messages": question("Go on for ever."), "max_tokens": 400, "temperature": 0, **body}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    with socket.create_connection((host, int(port)), timeout=60) as line:
+        line.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+        came = b""
+        while after not in came:
+            came += line.recv(1000)
+
+
+def test_whoever_hangs_up_ends_what_he_asked_for_and_nothing_else(served: LLMEngine) -> None:
+    """In the middle of an answer, in the queue behind one, and one that was to come whole."""
+    served.activation.activate("a")
+    answers = expected(served.workspace.models / "base", folders(served), QUESTIONS[:1])
+    address, client = url(served), LightClient(url(served))
+    answered = client.ask("/health")["answered"]
+    for _ in range(3):
+        hang_up_on(address, stream=True, after=b'"content": "')
+        for _ in range(4):
+            hang_up_on(address, stream=True)
+            hang_up_on(address, stream=False)
+        began = time.monotonic()
+        said = "".join(client.chat("a", question(QUESTIONS[0]), **GREEDY))
+        assert said.strip() == answers["a", QUESTIONS[0]] and time.monotonic() - began < 10
+    until = time.monotonic() + 10
+    while client.ask("/health")["waiting"]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert client.ask("/health")["answered"] == answered + 3
+    assert served.activation.activate("b").done
+
+
+def test_an_idle_server_has_another_adapter_within_a_second(served: LLMEngine) -> None:
+    """Generously: the machine of a test does other things, too."""
+    for name in ("a", "b", "a"):
+        outcome = served.activation.activate(name)
+        assert outcome.done and [result.seconds for result in outcome.results if result.seconds > 2.5] == []
+    assert min(served.activation.activate(name).results[0].seconds for name in ("b", "a", "b", "a")) < 1.0
+
+
+def test_the_log_says_what_was_loaded_switched_and_refused(served: LLMEngine) -> None:
+    run = served.serving.servers()[0].run
+    assert run is not None
+    served.activation.activate("a")
+    served.activation.deactivate()
+    for _ in range(3):
+        refusal(f"{url(served)}/v1/chat/completions", {"model": "nobody\n{}", "messages": question("secret words")})
+    log = run.log.read_text()
+    assert "active is a@" in log and "active is the base model" in log and "let go of a@" in log
+    assert log.count("refused /v1/chat/completions: The model `nobody {}` does not exist. See /v1/models.\n") == 1
+    assert "secret words" not in log
 
 
 def test_an_adapter_that_is_gone_or_bad_is_refused_with_the_reason(served: LLMEngine, tmp_path: Path) -> None:
@@ -174,6 +237,12 @@ def test_a_renamed_adapter_goes_on_answering(served: LLMEngine) -> None:
     served.activation.rename("a", "c")
     state = served.serving.state(served.serving.servers()[0])
     assert state.active is not None and state.active.startswith("c@")
+    served.serving.set_on_activate(["false"])
+    with pytest.raises(UserError, match="c was not renamed"):
+        served.activation.rename("c", "a")
+    served.serving.set_on_activate([])
+    now = served.serving.state(served.serving.servers()[0])
+    assert (now.active or "").startswith("c@") and served.adapters.active() == "c" and len(now.adapters) == 1
     served.activation.rename("c", "a")
 
 

@@ -110,7 +110,8 @@ def tokens_of(address: str, text: str, **more: Any) -> tuple[list[int], float]:
 
 
 def test_the_chat_asks_adapters_by_name_whichever_is_active(llama: LLMEngine) -> None:
-    from engines.servers.chat import ChatOptions, ServerModel, open_model
+    from engines.config.chat import ChatConfig
+    from engines.servers.chat import ServerModel, open_model
 
     llama.activation.activate("a")
     llama.activation.activate("b")
@@ -123,7 +124,7 @@ def test_the_chat_asks_adapters_by_name_whichever_is_active(llama: LLMEngine) ->
     names[None] = None
     for name, at_server in [*names.items(), *reversed(names.items())]:
         assert answers_as(llama, llama.adapters.get(name).final if name else None, lora=client._chosen(at_server))
-    assert "".join(model.ask(both[1], [{"role": "user", "content": "Hi"}], ChatOptions(max_new_tokens=4)))
+    assert "".join(model.ask(both[1], [{"role": "user", "content": "Hi"}], ChatConfig(max_new_tokens=4)))
     model.close()
     assert "b@" in str(client.active(None))
 
@@ -222,3 +223,42 @@ def test_rank_stabilised_adapters_are_scaled_as_they_were_trained(embedded_model
         assert answers_as(engine, made)
     finally:
         stop_all(engine)
+
+
+def test_a_base_model_without_a_chat_template_gets_that_of_the_adapter(embedded_model: Path, tmp_path: Path) -> None:
+    from engines.config.chat import ChatConfig
+    from engines.servers.chat import ServerModel, open_model
+    from tests.serving.test_chat_templates import FILE, TEMPLATE, without_template
+
+    engine = with_llama(tmp_path / "home", without_template(embedded_model, tmp_path / "bare"))
+    for name, template in (("a", TEMPLATE), ("b", TEMPLATE.replace("Q: ", "Question: "))):
+        (engine.adapters.get(name).final / FILE).write_text(template)
+    engine.adapters.activate("a")
+    start(engine, kind="llama-server", gguf_weights="f32", max_model_len=512)
+    try:
+        state = engine.serving.state(engine.serving.servers()[0])
+        assert state.template is not None and state.template.strip() == TEMPLATE
+        model = open_model(engine, [engine.adapters.get("a")])
+        assert isinstance(model, ServerModel)
+        model.wait_until_ready()
+        turns = [{"role": "user", "content": QUESTIONS[0]}]
+        assert "".join(model.ask(engine.adapters.get("a"), turns, ChatConfig(max_new_tokens=4)))
+        model.close()
+        with pytest.raises(UserError, match="a chat template of its own"):
+            engine.activation.activate("b")
+    finally:
+        stop_all(engine)
+
+
+def test_adapters_whose_template_is_the_base_models_are_served(llama: LLMEngine) -> None:
+    """As ftui saves them: with a copy of it."""
+    from engines.weights import chat_template
+
+    base = chat_template.of_folder(llama.workspace.models / "base")
+    final = llama.adapters.get("b").final
+    assert base is not None
+    (final / "chat_template.jinja").write_text(base)
+    try:
+        assert llama.activation.activate("b").done and llama.activation.activate("a").done
+    finally:
+        (final / "chat_template.jinja").unlink()

@@ -70,7 +70,7 @@ async def test_an_adapter_goes_out_and_comes_in(two: LLMEngine, tmp_path: Path) 
     async with opened(two) as ui:
         await ui.go_to("adapters")
         await ui.press("I")
-        await ui.until(lambda: ui.shows("Open chats"))
+        await ui.until(lambda: ui.shows("Import an adapter: its folder or archive"))
         await ui.type(str(source))
         await ui.press("ctrl+s")
         await ui.until(lambda: ui.shows("Which base model?", "not known here"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from engines.changes import changes
 from engines.contract import statefiles
 from engines.llm import LLMEngine
+from engines.setup import gguf_tools
+from ftui.screens.make_form import MakeForm
 from tests.tui.conftest import add_adapter, add_dataset, opened
 
 
@@ -151,6 +154,27 @@ async def test_a_merge_shows_its_parameters_and_its_command_first(two: LLMEngine
         assert two.runs.list("merge") == []
 
 
+async def test_a_merge_is_given_a_name_and_a_base(two: LLMEngine, tmp_path: Path) -> None:
+    """One that is free, where the usual one is taken; what cannot be is said before it starts."""
+    for name in ("newer-merged", "taken"):
+        (two.models.folder / name).mkdir()
+    async with opened(two) as ui:
+        await ui.go_to("adapters")
+        await ui.press("M", "m")
+        await ui.until(lambda: ui.shows("ftui llm merge newer --output newer-merged-2"))
+        await ui.press("enter", "ctrl+u")
+        await ui.type("taken")
+        await ui.until(lambda: ui.shows("✗ there is", "models/taken", "already. Choose another name"))
+        await ui.press("ctrl+u")
+        await ui.type("mine")
+        await ui.press("escape", "j", "enter")
+        await ui.type("owner/base")
+        await ui.until(lambda: ui.shows("ftui llm merge newer --output mine --base-model owner/base"))
+        await ui.press("escape", "s")  # the adapter was made for another base
+        await ui.until(lambda: ui.shows("was trained on", "not on owner/base"))
+        assert two.runs.list("merge") == []
+
+
 async def test_adapters_are_combined_by_a_form_that_knows_which_go_together(two: LLMEngine) -> None:
     async with opened(two) as ui:
         await ui.go_to("adapters")
@@ -166,26 +190,61 @@ async def test_adapters_are_combined_by_a_form_that_knows_which_go_together(two:
         assert two.runs.list("combine") == []
 
 
-@pytest.mark.parametrize(
-    ("key", "words", "command"),
-    [
-        ("g", ("Weights", "q8_0"), "ftui llm export gguf newer"),
-        ("a", ("Method", "Group size", "Samples"), "ftui llm export awq newer"),
-        ("o", ("Precision", "fp32", "Other adapters"), "ftui llm export onnx newer"),
-    ],
-)
-async def test_an_export_shows_its_parameters_and_says_what_is_missing(
-    two: LLMEngine, key: str, words: tuple[str, ...], command: str
-) -> None:
+@pytest.mark.parametrize(("key", "to"), [("g", "gguf"), ("a", "awq"), ("o", "onnx")])
+async def test_what_is_missing_for_an_export_is_said_before_its_form(two: LLMEngine, key: str, to: str) -> None:
     async with opened(two) as ui:
         await ui.go_to("adapters")
         await ui.press("w")
         await ui.until(lambda: ui.shows("Write newer", "GGUF", "AWQ or GPTQ", "ONNX"))
         await ui.press(key)
-        await ui.until(lambda: ui.shows(*words, command))
-        await ui.press("s")
-        await ui.until(lambda: ui.shows(f"export-{command.split()[3]}`"))  # ftui setup export-…
+        await ui.until(lambda: ui.shows(f"`ftui setup export-{to}` ("))  # with what that costs
+        assert not ui.shows(f"ftui llm export {to}") and two.runs.list("export") == []
+
+
+@pytest.mark.parametrize(
+    ("key", "words", "to", "made"),
+    [
+        ("g", ("Weights", "q8_0"), "gguf", "newer-gguf-q8_0"),
+        ("a", ("Method", "Group size", "Samples"), "awq", "newer-awq"),
+        ("o", ("Precision", "fp32", "Other adapters"), "onnx", "newer-onnx"),
+    ],
+)
+async def test_an_export_shows_its_parameters_and_where_it_goes(
+    two: LLMEngine, tmp_path: Path, key: str, words: tuple[str, ...], to: str, made: str
+) -> None:
+    gguf_tools.folder(two.workspace).mkdir(parents=True)
+    if to != "gguf":
+        two.environments.choose(f"export-{to}", Path(shutil.which("true") or ""))
+    async with opened(two) as ui:
+        await ui.go_to("adapters")
+        await ui.press("w", key)
+        await ui.until(lambda: ui.shows(*words, f"ftui llm export {to} newer", f"→ {made}"))
+        while "field-output" not in str(ui.app.focused):
+            await ui.press("j")
+        await ui.press("enter")
+        await ui.type(str(tmp_path / "gone" / "x"))
+        await ui.until(lambda: ui.shows("✗ there is no folder"))
+        await ui.press("ctrl+u")
+        await ui.type(str(tmp_path / "out"))
+        await ui.press("escape", "j", "enter")
+        await ui.type("owner/base")
+        form = ui.app.screen
+        assert isinstance(form, MakeForm)
+        wanted = f" --output {tmp_path / 'out'} --base-model owner/base"
+        await ui.until(lambda: ui.shows("--base-model owner/base") and wanted in form.command())
         assert two.runs.list("export") == []
+
+
+async def test_a_small_gguf_type_needs_llama_cpp(two: LLMEngine) -> None:
+    gguf_tools.folder(two.workspace).mkdir(parents=True)
+    async with opened(two) as ui:
+        await ui.go_to("adapters")
+        await ui.press("w", "g")
+        await ui.until(lambda: ui.shows("ftui llm export gguf newer"))
+        form = ui.app.screen
+        assert isinstance(form, MakeForm)
+        form.form.change("weights", "q4_k_m")
+        await ui.until(lambda: ui.shows("✗ llama.cpp is not built here", "ftui setup llama"))
 
 
 async def test_the_report_of_an_export_is_shown_from_the_runs(two: LLMEngine) -> None:
@@ -204,3 +263,16 @@ async def test_the_report_of_an_export_is_shown_from_the_runs(two: LLMEngine) ->
         await ui.press("enter")
         await ui.until(lambda: ui.shows("Export of newer", "5.61 bits each", "180 tensors have rows of 576"))
         assert ui.shows("8.000 of the original, 8.500 of what was made", "4 of 6 the same", "lms import")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_base_model_and_tags_are_in_sight_at_every_width(two: LLMEngine, size: tuple[int, int]) -> None:
+    """In the table where there is room, else of the chosen adapter below it."""
+    two.adapters.tag("newer", ["good", "faq"])
+    async with opened(two, size) as ui:
+        await ui.go_to("adapters")
+        await ui.until(lambda: ui.shows("smollm2-135m-instruct", "good faq"))
+        more = ui.screen.adapter_panel.query_one("#adapter-more")
+        assert more.display is (size[0] < 200)
+        await ui.press("j")
+        await ui.until(lambda: ui.shows("smollm2-135m-instruct") and ui.shows("good faq") is (size[0] == 200))
