@@ -156,7 +156,7 @@ class LLMEngine:
 
         Raises UserError for what must not start.
         """
-        config = _absolute(config)
+        config = self.as_seen_from_here(config)
         device = devices.resolve(config.device)
         model = self.models.resolve(config.base_model, device)
         python, env = self.environments.require("llm"), self._training_variables(config)
@@ -189,7 +189,7 @@ class LLMEngine:
         and parameters but the number of epochs, from whose last checkpoint to go on.
         """
         self.check(dataset, config)
-        config = _absolute(config)
+        config = self.as_seen_from_here(config)
         device = devices.resolve(config.device)
         model = self.models.resolve(config.base_model, device)
         output = self._output(config, name, dataset)
@@ -213,6 +213,12 @@ class LLMEngine:
             history.copy_checkpoint(after, run)
         self.runs.start(run)
         return run
+
+    def as_seen_from_here(self, config: TrainConfig) -> TrainConfig:
+        """With whole paths of the base model and of a loss of one's own: a training runs in another folder."""
+        file, _, function = config.loss.rpartition(":")
+        loss = f"{Path(file).expanduser().absolute()}:{function}" if file.endswith(".py") else config.loss
+        return config.model_copy(update={"base_model": self.models.from_here(config.base_model), "loss": loss})
 
     def repeat(self, run: Run, *, name: str | None = None, changes: dict[str, Any] | None = None) -> Run:
         """Train once more what `run` trained, with the same parameters, or with `changes` of them."""
@@ -339,11 +345,3 @@ class LLMEngine:
     def doctor(self) -> dict[str, Any]:
         """What this machine and workspace have, as plain data."""
         return doctor.report(self)
-
-
-def _absolute(config: TrainConfig) -> TrainConfig:
-    """With the file of a loss of one's own as it is seen from here: the training runs in another folder."""
-    file, _, function = config.loss.rpartition(":")
-    if not file.endswith(".py"):
-        return config
-    return config.model_copy(update={"loss": f"{Path(file).expanduser().absolute()}:{function}"})

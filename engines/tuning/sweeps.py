@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,7 @@ def start(engine: LLMEngine, dataset: Dataset, plan: Plan, *, name: str | None =
     if any(run.name == wanted and run.status().active for run in engine.runs.list("sweep")):
         raise UserError("conflict", f"a sweep {wanted} is running", "Choose another name.")
     engine.check(dataset, _hardest(engine, dataset, plan))
+    plan = replace(plan, base=engine.as_seen_from_here(plan.base))
     argv = [
         sys.executable, "-m", "engines.tuning.sweep_job", "--home", str(engine.workspace.home),
         "--dataset", str(dataset.path), "--name", wanted, "--config", "{run}/config.json",

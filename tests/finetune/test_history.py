@@ -25,9 +25,12 @@ pytestmark = pytest.mark.timeout(280)
 
 
 @pytest.fixture
-def config(tiny_model: Path) -> TrainConfig:
+def config(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+    """The model is named from the folder where one stands, and the name looks like one of the hub."""
+    monkeypatch.chdir(tiny_model.parent.parent)
     values = {
-        "base_model": str(tiny_model), "gradient_accumulation_steps": 4, "learning_rate": 1e-2, "precision": "fp32",
+        "base_model": f"{tiny_model.parent.name}/{tiny_model.name}",
+        "gradient_accumulation_steps": 4, "learning_rate": 1e-2, "precision": "fp32",
         "gradient_checkpointing": False, "device": "cpu", "eval_share": 0.2, "sample_tokens": 3, "save_steps": 4,
         "num_epochs": 1, "lr_schedule": "constant", "warmup_ratio": 0,
     }  # fmt: skip
@@ -47,10 +50,13 @@ def command(home: Path, *words: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_extended_repeated_compared(engine: LLMEngine, config: TrainConfig, dataset_file: Path) -> None:
+def test_extended_repeated_compared(
+    engine: LLMEngine, config: TrainConfig, dataset_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset = engine.datasets.get(str(dataset_file))
     whole = finished(engine, engine.train(dataset, config.model_copy(update={"num_epochs": 2}), name="whole"))
     half = finished(engine, engine.train(dataset, config, name="half"))
+    monkeypatch.chdir(tmp_path)  # what goes on with a run may do so from anywhere
     longer = finished(engine, engine.extend(half, 1, name="longer"))
     steps = half.result()["steps"]
     expected = [point for point in history.progress_of(whole).losses if point[0] > steps]

@@ -54,10 +54,14 @@ def evaluated(number: int, times: int = 1) -> Callable[[list[Trial]], bool]:
 
 
 @pytest.mark.timeout(600)
-def test_a_sweep_is_stopped_killed_and_finished(engine: LLMEngine, tiny_model: Path, talk: Any, ftui: Any) -> None:
+def test_a_sweep_is_stopped_killed_and_finished(
+    engine: LLMEngine, tiny_model: Path, talk: Any, ftui: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Trial 1 is stopped and resumed with the sweep, trial 2 is pruned, in trial 3 the sweep is killed."""
     space = {"learning_rate": [3e-3, 1e-9, 1e-2]}
-    plan = make_plan(document(tiny_model, space=space, sampler="grid", pruner_startup=1))
+    monkeypatch.chdir(tiny_model.parent.parent)  # the trials run elsewhere
+    model = tiny_model.relative_to(Path.cwd())
+    plan = make_plan(document(model, space=space, sampler="grid", pruner_startup=1))
     run = sweeps.start(engine, talk, plan, name="tuned")
     until(run, evaluated(1))
     sweeps.stop(engine, run)
