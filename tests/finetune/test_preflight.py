@@ -99,6 +99,7 @@ def test_an_end_of_turn_that_is_not_learned_is_seen(config: TrainConfig, tiny_mo
     ("changes", "cause"),
     [
         ({"target_modules": ["q_proj", "nowhere"]}, "no layers called nowhere"),
+        ({"target_modules": [""]}, "no layers called ''"),
         ({"loss": "nowhere:nothing"}, "nowhere:nothing cannot be loaded"),
         ({"loss": "textwrap:dedent"}, r"textwrap:dedent takes \(text\)"),
     ],

@@ -153,6 +153,21 @@ def test_a_loss_that_is_not_there_is_one_line(engine: LLMEngine, tiny_model: Pat
     assert "nowhere:nothing cannot be loaded" in run.status().cause
 
 
+def test_a_fault_in_a_loss_is_told_with_its_line(
+    engine: LLMEngine, tiny_model: Path, dataset_file: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def mine(model, inputs, items):\n    return inputs['nothing']\n")
+    dataset = engine.datasets.get(str(dataset_file))
+    run = engine.train(dataset, config_for(tiny_model, loss=f"{file}:mine", max_steps=1), name="faulty")
+    finished(engine, run, "failed")
+    assert run.status().cause == f"the loss {file}:mine failed in line 2: KeyError: 'nothing'"
+    assert "Traceback" in run.log.read_text()
+    with pytest.raises(ZeroDivisionError, match="out of memory"):  # no fault of the loss
+        file.write_text("def mine(model, inputs, items):\n    raise ZeroDivisionError('CUDA out of memory')\n")
+        custom_loss(f"{file}:mine")(None, {}, 1)
+
+
 def test_a_stop_inside_a_long_step_comes_at_once_and_resumes_exactly(
     engine: LLMEngine, tiny_model: Path, dataset_file: Path
 ) -> None:
