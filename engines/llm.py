@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +145,10 @@ class LLMEngine:
         device = devices.resolve(config.device)
         model = self.models.resolve(config.base_model, device)
         warnings = preflight.advice(config, model, device)
-        count = self.datasets.count_rows(dataset)
-        few = estimate.check_steps(max(1, round(count * (1 - config.eval_share))), config)
+        rows = self.datasets.count_rows(dataset)
+        if not rows:
+            raise UserError("bad_input", f"the dataset {dataset.name} is empty", "Prepare it again.")
+        few = estimate.check_steps(max(1, round(rows * (1 - config.eval_share))), config)
         if few:
             warnings.append(few)
         self.environments.require("llm")
@@ -222,10 +225,9 @@ class LLMEngine:
 
     def repeat(self, run: Run, *, name: str | None = None, changes: dict[str, Any] | None = None) -> Run:
         """Train once more what `run` trained, with the same parameters, or with `changes` of them."""
-        config = history.config_of(run)
-        return self.train(
-            self._data_of_run(run), build(TrainConfig, {**config.model_dump(), **(changes or {})}), name=name
-        )
+        config = build(TrainConfig, {**history.config_of(run).model_dump(), **(changes or {})})
+        data = self._data_of_run(run)
+        return self.train(data, config, name=name or self._free_name(history.name_after(run, "again"), config))
 
     def extend(self, run: Run, epochs: float, *, name: str | None = None) -> Run:
         """Go on with a finished training for more epochs, as a new run with a result of its own."""
@@ -233,7 +235,9 @@ class LLMEngine:
         if status.state != "done":
             raise UserError("conflict", f"{run.name} is {status.state}, not done", "Resume it instead.")
         config = history.longer(history.config_of(run), epochs)
-        return self.train(self._data_of_run(run), config, name=name, after=run)
+        data = self._data_of_run(run)
+        name = name or self._free_name(history.name_after(run, "longer"), config)
+        return self.train(data, config, name=name, after=run)
 
     def _data_of_run(self, run: Run) -> Dataset:
         """Raises UserError if the data is not what it was."""
@@ -248,18 +252,28 @@ class LLMEngine:
 
     def _output(self, config: TrainConfig, name: str | None, dataset: Dataset) -> Path:
         """Where the result will lie: a name that is free. Raises UserError if the one asked for is not."""
-        full = config.method == "full"
-        folder = self.models.folder if full else self.adapters.folder
-        wanted = name or f"{name_from(dataset.name)}-{time.strftime('%Y%m%d-%H%M')}"
-        check_name(wanted, "a model" if full else "an adapter")
-        taken = {run.spec.get("adapter") for run in self.runs.list("train") if run.status().active}
-        if name and (folder / name).exists():
+        if name is None:
+            name = self._free_name(f"{name_from(dataset.name)}-{time.strftime('%Y%m%d-%H%M')}", config)
+        folder = self._results(config)
+        check_name(name, "a model" if config.method == "full" else "an adapter")
+        if (folder / name).exists():
             raise UserError("conflict", f"there is {folder / name} already", "Choose another name, or delete that one.")
-        if name in taken:
+        if name in self._being_made():
             raise UserError("conflict", f"a run is training {name} already", "Choose another name.")
-        while wanted in taken or (folder / wanted).exists():
-            wanted = f"{wanted}-2"
-        return folder / wanted
+        return folder / name
+
+    def _results(self, config: TrainConfig) -> Path:
+        return self.models.folder if config.method == "full" else self.adapters.folder
+
+    def _being_made(self) -> set[str]:
+        """What the trainings that run or wait will be called."""
+        return {str(run.spec.get("adapter")) for run in self.runs.list("train") if run.status().active}
+
+    def _free_name(self, wanted: str, config: TrainConfig) -> str:
+        """`wanted`, with a number behind it if there is such a result, or soon will be."""
+        taken, folder = self._being_made(), self._results(config)
+        names = (wanted if number == 1 else f"{wanted}-{number}" for number in count(1))
+        return next(name for name in names if name not in taken and not (folder / name).exists())
 
     def _training_variables(self, config: TrainConfig) -> dict[str, str]:
         """The environment of a training: the person's own modules can be imported where a loss of theirs is used."""

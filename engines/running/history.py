@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +19,8 @@ from engines.running.runs import Run
 from engines.setup.environments import CODE, DISTRIBUTION
 
 FIGURES = ("steps", "taken_step", "loss", "eval_loss", "tokens_per_second", "seconds", "memory")
+
+AFTER = re.compile(r"-(again|longer)(-\d+)?$")
 
 
 def code_state() -> dict[str, Any]:
@@ -48,6 +51,11 @@ def config_of(run: Run) -> TrainConfig:
     if run.kind != "train":
         raise UserError("usage", f"{run.id} is no training but a {run.kind}", "See `ftui runs list --kind train`.")
     return build(TrainConfig, run.spec.get("config", {}))
+
+
+def name_after(run: Run, how: str) -> str:
+    """What a run is called that does `run` again or goes on with it; how: again or longer."""
+    return f"{AFTER.sub('', run.name)}-{how}"
 
 
 def compare(runs: list[Run]) -> dict[str, Any]:

@@ -290,8 +290,11 @@ class Runs:
         """Move an ended run to the trash. Returns where it went."""
         if not run.folder.is_dir():
             raise UserError("not_found", f"there is no run {run.id} any more", "See `ftui runs list`.")
+        status = run.status()
         running = UserError("conflict", f"{run.name} is still running", "Stop it first.")
-        if run.status().active:
+        if status.state == "queued":
+            raise UserError("conflict", f"{run.name} waits for its device", f"First `ftui runs stop {run.id}`.")
+        if status.active:
             raise running
         owner = statefiles.lock(run.folder / "supervisor.lock", wait_seconds=1.0)  # nobody may start it meanwhile
         if owner is None:

@@ -9,6 +9,12 @@ from cyclopts import App, Parameter
 from ftui import format
 from ftui.console import Common, say, say_json, show_log, stop_and_wait, table
 
+# Of a run's spec, for those who want to do it again.
+MADE_OF = (
+    "source", "output", "dataset", "dataset_path", "data_fingerprint", "base_model", "adapter", "adapters", "after",
+    "part_of", "code", "packages",
+)  # fmt: skip
+
 runs = App(name="runs", help="Every job that ever ran here.", help_format="plaintext")
 
 
@@ -37,15 +43,16 @@ def list_runs(
 
 @runs.command
 def show(run: str, /, *, common: Common | None = None) -> int:
-    """One run: state, parameters, figures, and where its log is."""
+    """One run: state, what it was made of (data, base model, code, versions), parameters, figures, where its log is."""
     common = common or Common()
     chosen = common.engine().runs.get(run)
     details = {**chosen.as_dict(), "config": chosen.spec.get("config", {}), "result": chosen.result()}
+    details |= {name: chosen.spec[name] for name in MADE_OF if chosen.spec.get(name) is not None}
     if common.json:
         say_json(details)
         return 0
     for key, value in details.items():
-        if key in ("config", "result"):
+        if isinstance(value, dict):
             for name, entry in value.items():
                 say(f"{key}.{name}: {entry}")
         elif value not in (None, ""):

@@ -20,6 +20,7 @@ from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.running import history
 from engines.running.runs import Run
+from ftui import format
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -72,6 +73,21 @@ def test_extended_repeated_compared(
     assert found["figures"]["loss"][0] == found["figures"]["loss"][1] != found["figures"]["loss"][2]
     assert [len(points) for points in found["losses"]] == [steps, steps, 2 * steps]
     assert half.spec["packages"]["torch"] and half.spec["code"]["version"] and half.spec["data_fingerprint"]
+
+    assert [engine.repeat(half).name, engine.extend(again, 1).name] == ["half-again", "again-longer"]
+    third = engine.repeat(engine.runs.get("half-again", "train"))
+    assert third.name == "half-again-2"
+    for run in reversed(engine.runs.list("train")):
+        if run.status().active:
+            engine.runs.request_stop(run)
+    drawn = subprocess.run(
+        [sys.executable, "-m", "ftui", "runs", "compare", whole.id, longer.id, "--home", str(engine.workspace.home)],
+        capture_output=True, text=True, timeout=60, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    curves = [
+        line[25:] for line in drawn if line.startswith(("whole  ", "longer  ")) and set(line) & set(format.SPARKS)
+    ]
+    assert len(curves[0]) == len(curves[1]) and curves[1].startswith(" ") and not curves[0].startswith(" ")
 
     samples = command(engine.workspace.home, "runs", "samples", half.id)
     assert {sample["step"] for sample in samples} == {step for step, _ in history.progress_of(half).eval_losses}
