@@ -63,7 +63,7 @@ def bar(value: int, most: int, width: int = 30) -> str:
 
 
 def sparklines(curves: list[list[tuple[int, float]]], width: int) -> list[str]:
-    """Curves of (step, value), one line each, over the same steps and on one scale: what began later stands further right.
+    """Curves of (step, value), one line each, over the same steps and on one scale: a later start stands further right.
 
     nan and inf are left out; a curve without points is UNKNOWN.
     """

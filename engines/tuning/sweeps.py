@@ -58,8 +58,10 @@ def start(engine: LLMEngine, dataset: Dataset, plan: Plan, *, name: str | None =
     wanted = check_name(name or free_name(engine, dataset), "a sweep")
     if any(adapter.name.startswith(f"{wanted}-t") for adapter in engine.adapters.list()):
         raise UserError("conflict", f"there are adapters {wanted}-t… already", "Choose another name.")
-    if any(run.name == wanted and run.status().active for run in engine.runs.list("sweep")):
-        raise UserError("conflict", f"a sweep {wanted} is running", "Choose another name.")
+    for run in engine.runs.list("sweep"):
+        if run.name == wanted:
+            step = f"Choose another name, or delete that one: ftui runs delete {run.id}."
+            raise UserError("conflict", f"there is a sweep {wanted} already", step)
     engine.check(dataset, _hardest(engine, dataset, plan))
     plan = replace(plan, base=engine.as_seen_from_here(plan.base))
     argv = [
