@@ -150,7 +150,8 @@ class Trainer(SFTTrainer):
             restore_random_state(self.reporter.stopped_inside_step)
         try:
             super()._save_checkpoint(model, trial)
-            checkpoints.mark_complete(folder, step=step, data=self.data, eval_loss=self.eval_loss_at(step))
+            told = {"step": step, "data": self.data, "eval_loss": self.eval_loss_at(step)}
+            checkpoints.mark_complete(folder, **told, seconds=self.reporter.seconds())
             checkpoints.keep_best(folder.parent, self.kept)
         except Exception as error:
             if not checkpoints.is_disk_full(error):

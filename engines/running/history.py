@@ -87,9 +87,9 @@ def compare(runs: list[Run]) -> dict[str, Any]:
 def _figures_so_far(run: Run, progress: Progress) -> dict[str, Any]:
     """Of a training that has no result, or none yet."""
     names = ("loss", "eval_loss", "tokens_per_second", "memory")
-    status = run.status()
-    seconds = status.ended_at - status.started_at if status.ended_at and status.started_at else None
-    return {"steps": progress.step or None, "seconds": seconds} | {name: getattr(progress, name) for name in names}
+    return {"steps": progress.step or None, "seconds": run.status().seconds()} | {
+        name: getattr(progress, name) for name in names
+    }
 
 
 def _told(run: Run) -> dict[str, Any]:

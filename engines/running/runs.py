@@ -49,8 +49,16 @@ class RunStatus:
     ended_at: float | None = None
     exit_code: int | None = None
     log_offset: int = 0
+    earlier_seconds: float = 0.0  # how long earlier attempts took
     cause: str = ""
     next_step: str = ""
+
+    def seconds(self, now: float | None = None) -> float | None:
+        """How long all attempts have taken; None before the first, and while one goes on if `now` is not given."""
+        end = self.ended_at or now
+        if self.started_at is None or end is None:
+            return None
+        return self.earlier_seconds + max(0.0, end - self.started_at)
 
     @property
     def ended(self) -> bool:

@@ -250,9 +250,7 @@ def _discard(adapters: Adapters, name: str) -> None:
 
 
 def _seconds(run: Run) -> float:
-    """How long the run's last attempt took."""
-    status = run.status()
-    return (status.ended_at or time.time()) - status.started_at if status.started_at else 0.0
+    return run.status().seconds(time.time()) or 0.0
 
 
 def main() -> None:

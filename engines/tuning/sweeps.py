@@ -125,8 +125,7 @@ def state(run: Run) -> SweepState:
     under_way = next((trial for trial in found if not trial.ended and trial.run), None)
     spent = 0.0
     if under_way is not None:
-        begun = Run(run.folder.parent / under_way.run).status().started_at
-        spent = time.time() - begun if begun else 0.0
+        spent = Run(run.folder.parent / under_way.run).status().seconds(time.time()) or 0.0
     eta = trials.eta_seconds(found, plan.trials, spent) if status.active else None
     return SweepState(run, status, plan, trials.ranked(found, plan.config.direction), eta)
 

@@ -33,9 +33,8 @@ def list_runs(
     rows = []
     for run in found:
         status = run.status()
-        spent = (status.ended_at or 0) - (status.started_at or 0) if status.ended_at and status.started_at else None
         rows.append(
-            [run.id, format.STATE_MARKS[status.state], run.name, format.duration(spent), status.cause[:60]],
+            [run.id, format.STATE_MARKS[status.state], run.name, format.duration(status.seconds()), status.cause[:60]],
         )
     table(["run", "state", "name", "time", "cause"], rows, "nothing has run yet")
     return 0

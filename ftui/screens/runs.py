@@ -107,7 +107,6 @@ class RunsScreen(Dialog[Run]):
         self.query_one(ListTable).fill([(run.id, self._cells(run, status, queue)) for run, status in found])
 
     def _cells(self, run: Run, status: RunStatus, queue: list[str]) -> tuple[str, ...]:
-        took = status.ended_at - status.started_at if status.ended_at and status.started_at else None
         place = f" {queue.index(run.id) + 1}" if run.id in queue else ""
         wide = self.app.size.width >= WIDE
         return (
@@ -116,7 +115,7 @@ class RunsScreen(Dialog[Run]):
             run.kind,
             shortened(run.name, max(12, self.room - BESIDE_NAME[wide])),
             date(run.spec.get("created_at"), year=wide),
-            duration(took),
+            duration(status.seconds()),
             status.cause[:60],
         )
 

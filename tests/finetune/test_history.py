@@ -16,6 +16,7 @@ import pytest
 
 from engines.config.job import build
 from engines.config.train import TrainConfig
+from engines.contract import checkpoints
 from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.running import history
@@ -63,6 +64,9 @@ def test_extended_repeated_compared(
     expected = [point for point in history.progress_of(whole).losses if point[0] > steps]
     assert expected and history.progress_of(longer).losses == expected
     assert longer.result()["steps"] == whole.result()["steps"] == 2 * steps
+    newest = checkpoints.newest_complete(half.folder / "checkpoints")
+    first_half = (checkpoints.read_mark(newest) or {})["seconds"] if newest else 0.0
+    assert first_half > 0 and longer.result()["seconds"] > first_half  # of the whole training, not of its end alone
     assert engine.adapters.get("half").complete and engine.adapters.get("longer").complete
 
     again = finished(engine, engine.repeat(half, name="again"))

@@ -21,6 +21,7 @@ from finetune import base_model, embedded_model
 from finetune.methods import custom_loss
 from ftui.commands.train import watch
 from ftui.console import Common
+from ftui.widgets import run_figures
 
 LOSSES = Path(__file__).parent / "losses.py"
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "contrastive_loss.py"
@@ -89,7 +90,9 @@ def test_a_gguf_file_is_a_base_model(engine: LLMEngine, dataset_file: Path) -> N
         base_model.load_model(str(file), "cpu", "fp32", "nf4")
 
 
-def test_early_stopping_takes_the_best_checkpoint(engine: LLMEngine, tiny_model: Path, tmp_path: Path) -> None:
+def test_early_stopping_takes_the_best_checkpoint_and_says_so(
+    engine: LLMEngine, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Random answers can be learned by heart and never foretold: the held-out loss must rise."""
     import random
 
@@ -106,10 +109,18 @@ def test_early_stopping_takes_the_best_checkpoint(engine: LLMEngine, tiny_model:
     )  # fmt: skip
     run = engine.train(dataset, config, name="noisy")
     finished(engine, run)
+    assert watch(engine, run, Common(home=engine.workspace.home)) == 0
+    told = f"at step {run.result()['steps']} of {progress_of(run).total_steps}: the held-out loss did not fall in 3"
+    assert f"ended:     early, {told} evaluations" in capsys.readouterr().out
+    assert [event["text"] for event in events_of(run, "phase") if event["name"] == "early"] == [
+        f"ends early, {told} evaluations"
+    ]
     progress = progress_of(run)
+    assert "ended early, at step" in run_figures.head(run, run.status(), progress, 80).plain
     best_step, best = min(progress.eval_losses, key=lambda point: point[1])
     result = run.result()
     assert result["steps"] < (progress.total_steps or 0) and result["steps"] > best_step
+    assert result["loss"] == dict(progress.losses)[best_step]  # of the weights that were taken
     assert result["taken_step"] == best_step and result["eval_loss"] == pytest.approx(best)
     assert any("overfitting" in text and f"step {best_step}" in text for text in progress.warnings), progress.warnings
     assert [step for step, prompt, _ in progress.samples if prompt == "Which word?"] == [
