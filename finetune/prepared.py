@@ -141,7 +141,7 @@ def build_trainer(
 
     reporter = Reporter(
         Watch(optimizer_steps(len(parts[0].input_ids), config)),
-        Gauges(arguments.device.type),
+        Gauges(str(arguments.device)),
         patience=config.early_stopping,
         prompts=prompts,
         answer=ask,
