@@ -16,7 +16,7 @@ from typing import Any
 from engines import preflight
 from engines.config.job import HUB_NAME, build
 from engines.config.prepare import PrepareConfig
-from engines.config.train import TrainConfig
+from engines.config.train import TrainConfig, check_together
 from engines.contract import estimate, fingerprints, statefiles
 from engines.contract.errors import UserError
 from engines.data.datasets import SUFFIX, Dataset, Datasets
@@ -142,6 +142,7 @@ class LLMEngine:
 
     def check(self, dataset: Dataset, config: TrainConfig) -> list[str]:
         """What is worth knowing before a training starts, as warnings. Raises UserError for what must not start."""
+        check_together(config)
         device = devices.resolve(config.device)
         model = self.models.resolve(config.base_model, device)
         warnings = preflight.advice(config, model, device)
@@ -159,6 +160,7 @@ class LLMEngine:
 
         Raises UserError for what must not start.
         """
+        check_together(config)
         config = self.as_seen_from_here(config)
         device = devices.resolve(config.device)
         model = self.models.resolve(config.base_model, device)

@@ -61,6 +61,8 @@ def test_all_weights_make_a_model_that_can_be_a_base(
 
     dataset = engine.datasets.get(str(dataset_file))
     config = config_for(tiny_model, method="full", learning_rate=1e-3, max_steps=4, save_steps=2)
+    with pytest.raises(UserError, match="does not go with quantization nf4"):
+        engine.train(dataset, config.model_copy(update={"quantization": "nf4"}), name="whole")
     run = engine.train(dataset, config, name="whole")
     finished(engine, run)
     assert run.result()["model"] == "whole" and not engine.adapters.list()
