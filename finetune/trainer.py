@@ -77,6 +77,12 @@ class Trainer(SFTTrainer):
         if arguments.activation_checkpointing:  # from the probe on, not only from the first step
             self.model.activation_checkpointing_enable()
 
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """A share of less than one step is no warm-up: that step would have the rate 0, and a short run few others."""
+        if self.args.warmup_steps * num_training_steps < 1:
+            self.args.warmup_steps = 0
+        return super().create_scheduler(num_training_steps, optimizer)
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:

@@ -180,6 +180,11 @@ def test_seed_changes_the_order_and_the_first_weights(tiny_model: Path, data: Pa
     assert seen(1)[0] != seen(2)[0] and seen(1)[1] != seen(2)[1]
 
 
+def test_no_step_of_a_short_run_is_lost_to_a_warm_up(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    assert Built({}, tiny_model, data, tmp_path).learning_rates(3)[0] == 2e-4
+    assert Built({}, tiny_model, data, tmp_path).learning_rates(40)[0] == 0  # 1.2 steps, so two of them
+
+
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
