@@ -105,8 +105,10 @@ def measure(command: list[str], steps: int, env: dict[str, str] | None = None) -
 
 
 def sample_config(steps: int) -> TrainConfig:
-    """The preset of the demo, without evaluation or checkpoints on the way."""
-    return preset("demo").model_copy(update={"max_steps": steps, "save_steps": 10_000, "eval_share": 0.0})
+    """The preset of the demo, without evaluation or checkpoints on the way, and without a warm-up: of a few steps
+    others make one with the rate 0."""
+    changes = {"max_steps": steps, "save_steps": 10_000, "eval_share": 0.0, "warmup_ratio": 0.0}
+    return preset("demo").model_copy(update=changes)
 
 
 def sample_rows(folder: Path, model: Path, config: TrainConfig, rows_are: str = "sample") -> Path:

@@ -10,13 +10,14 @@ import os
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from engines import preflight
 from engines.config.job import HUB_NAME, build
 from engines.config.prepare import PrepareConfig
-from engines.config.train import TrainConfig
+from engines.config.train import TrainConfig, check_together
 from engines.contract import estimate, fingerprints, statefiles
 from engines.contract.errors import UserError
 from engines.data.datasets import SUFFIX, Dataset, Datasets
@@ -142,11 +143,14 @@ class LLMEngine:
 
     def check(self, dataset: Dataset, config: TrainConfig) -> list[str]:
         """What is worth knowing before a training starts, as warnings. Raises UserError for what must not start."""
+        check_together(config)
         device = devices.resolve(config.device)
         model = self.models.resolve(config.base_model, device)
         warnings = preflight.advice(config, model, device)
-        count = self.datasets.count_rows(dataset)
-        few = estimate.check_steps(max(1, round(count * (1 - config.eval_share))), config)
+        rows = self.datasets.count_rows(dataset)
+        if not rows:
+            raise UserError("bad_input", f"the dataset {dataset.name} is empty", "Prepare it again.")
+        few = estimate.check_steps(max(1, round(rows * (1 - config.eval_share))), config)
         if few:
             warnings.append(few)
         self.environments.require("llm")
@@ -157,7 +161,8 @@ class LLMEngine:
 
         Raises UserError for what must not start.
         """
-        config = _absolute(config)
+        check_together(config)
+        config = self.as_seen_from_here(config)
         device = devices.resolve(config.device)
         model = self.models.resolve(config.base_model, device)
         python, env = self.environments.require("llm"), self._training_variables(config)
@@ -194,7 +199,7 @@ class LLMEngine:
         and parameters but the number of epochs, from whose last checkpoint to go on.
         """
         self.check(dataset, config)
-        config = _absolute(config)
+        config = self.as_seen_from_here(config)
         device = devices.resolve(config.device)
         model = self.models.resolve(config.base_model, device)
         output = self._output(config, name, dataset)
@@ -219,12 +224,17 @@ class LLMEngine:
         self.runs.start(run)
         return run
 
+    def as_seen_from_here(self, config: TrainConfig) -> TrainConfig:
+        """With whole paths of the base model and of a loss of one's own: a training runs in another folder."""
+        file, _, function = config.loss.rpartition(":")
+        loss = f"{Path(file).expanduser().absolute()}:{function}" if file.endswith(".py") else config.loss
+        return config.model_copy(update={"base_model": self.models.from_here(config.base_model), "loss": loss})
+
     def repeat(self, run: Run, *, name: str | None = None, changes: dict[str, Any] | None = None) -> Run:
         """Train once more what `run` trained, with the same parameters, or with `changes` of them."""
-        config = history.config_of(run)
-        return self.train(
-            self._data_of_run(run), build(TrainConfig, {**config.model_dump(), **(changes or {})}), name=name
-        )
+        config = build(TrainConfig, {**history.config_of(run).model_dump(), **(changes or {})})
+        data = self._data_of_run(run)
+        return self.train(data, config, name=name or self._free_name(history.name_after(run, "again"), config))
 
     def extend(self, run: Run, epochs: float, *, name: str | None = None) -> Run:
         """Go on with a finished training for more epochs, as a new run with a result of its own."""
@@ -232,7 +242,9 @@ class LLMEngine:
         if status.state != "done":
             raise UserError("conflict", f"{run.name} is {status.state}, not done", "Resume it instead.")
         config = history.longer(history.config_of(run), epochs)
-        return self.train(self._data_of_run(run), config, name=name, after=run)
+        data = self._data_of_run(run)
+        name = name or self._free_name(history.name_after(run, "longer"), config)
+        return self.train(data, config, name=name, after=run)
 
     def _data_of_run(self, run: Run) -> Dataset:
         """Raises UserError if the data is not what it was."""
@@ -247,18 +259,28 @@ class LLMEngine:
 
     def _output(self, config: TrainConfig, name: str | None, dataset: Dataset) -> Path:
         """Where the result will lie: a name that is free. Raises UserError if the one asked for is not."""
-        full = config.method == "full"
-        folder = self.models.folder if full else self.adapters.folder
-        wanted = name or f"{name_from(dataset.name)}-{time.strftime('%Y%m%d-%H%M')}"
-        check_name(wanted, "a model" if full else "an adapter")
-        taken = {run.spec.get("adapter") for run in self.runs.list("train") if run.status().active}
-        if name and (folder / name).exists():
+        if name is None:
+            name = self._free_name(f"{name_from(dataset.name)}-{time.strftime('%Y%m%d-%H%M')}", config)
+        folder = self._results(config)
+        check_name(name, "a model" if config.method == "full" else "an adapter")
+        if (folder / name).exists():
             raise UserError("conflict", f"there is {folder / name} already", "Choose another name, or delete that one.")
-        if name in taken:
+        if name in self._being_made():
             raise UserError("conflict", f"a run is training {name} already", "Choose another name.")
-        while wanted in taken or (folder / wanted).exists():
-            wanted = f"{wanted}-2"
-        return folder / wanted
+        return folder / name
+
+    def _results(self, config: TrainConfig) -> Path:
+        return self.models.folder if config.method == "full" else self.adapters.folder
+
+    def _being_made(self) -> set[str]:
+        """What the trainings that run or wait will be called."""
+        return {str(run.spec.get("adapter")) for run in self.runs.list("train") if run.status().active}
+
+    def _free_name(self, wanted: str, config: TrainConfig) -> str:
+        """`wanted`, with a number behind it if there is such a result, or soon will be."""
+        taken, folder = self._being_made(), self._results(config)
+        names = (wanted if number == 1 else f"{wanted}-{number}" for number in count(1))
+        return next(name for name in names if name not in taken and not (folder / name).exists())
 
     def _training_variables(self, config: TrainConfig) -> dict[str, str]:
         """The environment of a training: the person's own modules can be imported where a loss of theirs is used."""
@@ -344,11 +366,3 @@ class LLMEngine:
     def doctor(self) -> dict[str, Any]:
         """What this machine and workspace have, as plain data."""
         return doctor.report(self)
-
-
-def _absolute(config: TrainConfig) -> TrainConfig:
-    """With the file of a loss of one's own as it is seen from here: the training runs in another folder."""
-    file, _, function = config.loss.rpartition(":")
-    if not file.endswith(".py"):
-        return config
-    return config.model_copy(update={"loss": f"{Path(file).expanduser().absolute()}:{function}"})

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from engines.config.families import Family, family_of
+from engines.config.job import HUB_NAME
+from engines.contract import hub
 from engines.contract.errors import UserError
 from finetune import chat_templates
 from finetune.embedded_model import make_if_wanted
@@ -108,8 +110,7 @@ def configuration(source: str) -> Any:
     """The architecture of a model, as transformers describes it."""
     from transformers import AutoConfig
 
-    folder, gguf = _location(source)
-    return _explained(source, lambda: AutoConfig.from_pretrained(folder, **gguf))
+    return _loaded(source, AutoConfig.from_pretrained)
 
 
 def family(source: str) -> Family:
@@ -124,8 +125,7 @@ def load_tokenizer(source: str, text_template: str = "", *, template_needed: boo
     """
     from transformers import AutoTokenizer
 
-    folder, gguf = _location(source)
-    tokenizer = _explained(source, lambda: AutoTokenizer.from_pretrained(folder, **gguf))
+    tokenizer = _loaded(source, AutoTokenizer.from_pretrained)
     if text_template:
         tokenizer.chat_template = chat_templates.from_text(text_template)
     if tokenizer.chat_template is None and template_needed:
@@ -145,8 +145,7 @@ def load_model(source: str, device: str, precision: str, quantization: str = "no
     import torch
     import transformers
 
-    folder, arguments = _location(source)
-    if arguments and quantization == "nf4":
+    if is_gguf(source) and quantization == "nf4":
         raise UserError(
             "usage",
             f"a GGUF file cannot be loaded in 4 bit: {Path(source).name}",
@@ -155,7 +154,6 @@ def load_model(source: str, device: str, precision: str, quantization: str = "no
     needs = family(source)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
     options: dict[str, Any] = {
-        **arguments,
         "dtype": dtype,
         "attn_implementation": "eager" if device == "cpu" else "sdpa",
     }
@@ -168,8 +166,8 @@ def load_model(source: str, device: str, precision: str, quantization: str = "no
             llm_int8_skip_modules=needs.apart or None,  # for 4 bit too, in spite of its name
         )
         options["device_map"] = {"": device}
-    model = _explained(source, lambda: getattr(transformers, needs.auto_class).from_pretrained(folder, **options))
-    if arguments:
+    model = _loaded(source, getattr(transformers, needs.auto_class).from_pretrained, **options)
+    if is_gguf(source):
         make_dense(model)
     return model if quantization == "nf4" else model.to(device)
 
@@ -181,6 +179,24 @@ def make_dense(model: Any) -> None:
     for holder, name in ((model.config, "quantization_config"), (model, "quantization_method")):
         if hasattr(holder, name):
             delattr(holder, name)
+
+
+def _loaded(source: str, from_pretrained: Any, **options: Any) -> Any:
+    """What `from_pretrained` makes of `source`; a name on the hub is looked for in the cache before any network."""
+    place, gguf = _location(source)
+    if HUB_NAME.fullmatch(source) is None or Path(source).exists():
+        return _explained(source, lambda: from_pretrained(place, **gguf, **options))
+    try:
+        return from_pretrained(source, local_files_only=True, **options)
+    except (OSError, ValueError):  # it is not there, or not all of it
+        why = hub.why_unreachable()
+    if why:
+        raise UserError(
+            "not_found",
+            f"the base model {source} is not on this machine, and {why}",
+            "Connect to a network once, or name a local folder.",
+        )
+    return _explained(source, lambda: from_pretrained(source, **options))
 
 
 def _explained(source: str, load: Any) -> Any:
@@ -196,10 +212,5 @@ def _explained(source: str, load: Any) -> Any:
         return load()
     except OSError as error:
         first = str(error).strip().splitlines()[0][:200]
-        offline = not path.exists() and "/" in source and not source.startswith(("/", ".", "~"))
-        step = (
-            "It is not on this machine and could not be fetched: connect to a network once, or name a local folder."
-            if offline
-            else "Check the path of the base model."
-        )
+        step = "Check the name or the path of the base model; a gated model needs HF_TOKEN."
         raise UserError("not_found", f"the base model {source} cannot be loaded: {first}", step) from error

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from engines.contract import hub
 from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script, stop_requested, write_result
@@ -33,6 +34,12 @@ def download(name: str, revision: str) -> Path:
     from huggingface_hub import constants, model_info, snapshot_download
     from huggingface_hub.errors import RepositoryNotFoundError
 
+    why = hub.why_unreachable()
+    if why:
+        raise UserError(
+            "not_ready", f"{name} could not be fetched: {why}",
+            "Connect to a network and try again, or name a folder on this machine.",
+        )  # fmt: skip
     options: dict[str, Any] = {"revision": revision, "allow_patterns": WANTED, "ignore_patterns": UNWANTED}
     try:
         model_info(name, revision=revision)  # says what is wrong more exactly than a download does

@@ -241,7 +241,7 @@ def wanted_sets(arguments: argparse.Namespace, config: EvaluateConfig, tokenizer
     length, most = arguments.max_length, config.max_rows
     sets = [evaluation_sets.held_out(arguments.dataset, arguments.eval_share, tokenizer, length, most)]
     if config.general:
-        sets.append(evaluation_sets.general(tokenizer, length))
+        sets.append(evaluation_sets.general(tokenizer, length, most))
     sets += [evaluation_sets.whole(name, file, tokenizer, length, most) for name, file in arguments.also.items()]
     return sets
 

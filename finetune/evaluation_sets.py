@@ -71,10 +71,10 @@ def whole(name: str, file: Path, tokenizer: Any, max_length: int, most: int) -> 
     )
 
 
-def general(tokenizer: Any, max_length: int) -> EvaluationSet:
-    """Short questions about common facts, sums and instructions, English and Russian, all of them."""
+def general(tokenizer: Any, max_length: int, most: int = 0) -> EvaluationSet:
+    """Short questions about common facts, sums and instructions, English and Russian; at most `most`, 0: all."""
     dialogs = rows.read_dialogs(GENERAL_FILE)
-    return _fitting(GENERAL, dialogs, dialogs, tokenizer, max_length, len(dialogs))
+    return _fitting(GENERAL, dialogs, dialogs, tokenizer, max_length, most)
 
 
 def _fitting(

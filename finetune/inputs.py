@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from engines.config.job import HUB_NAME
-from engines.contract import statefiles
+from engines.contract import hub, statefiles
 from engines.contract.errors import UserError
 from engines.contract.events import emit
 from finetune.formats.table import PARQUET_MARK
@@ -142,6 +142,9 @@ def _refusal(archive: Path, what: str) -> UserError:
 def fetch(name: str, split: str, scratch: Path) -> Path:
     """A dataset of the Hugging Face hub, or of its cache, as one JSONL file. Raises UserError."""
     emit("phase", name="fetch", text=f"Fetching {name} ({split})")
+    why = hub.why_unreachable()
+    if why:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # the cache alone is asked; read when the package is imported
     try:
         import datasets
     except ImportError:
@@ -154,6 +157,7 @@ def fetch(name: str, split: str, scratch: Path) -> Path:
         datasets.load_dataset(name, split=split).to_json(path, force_ascii=False)
     except Exception as error:  # of many kinds, by what is wrong with name, split or network
         cause = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        cause = why if why and isinstance(error, ConnectionError) else cause
         raise UserError(
             "not_found", f"{name} cannot be fetched: {cause}",
             "There is no such file either. Check the name, the split and the network.",

@@ -6,7 +6,9 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ OPTIMIZERS = {
     "paged_adamw_8bit": "paged_adamw_8bit",
     "paged_adamw_32bit": "paged_adamw_32bit",
 }
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 
 
 def adapter_config(config: TrainConfig, family: Family) -> Any:
@@ -49,7 +53,7 @@ def check_targets(model: Any, config: TrainConfig) -> None:
     """
     if config.method == "full" or config.target_modules == ["all-linear"]:
         return
-    names = [name for name, _ in model.named_modules()]
+    names = [name for name, _ in model.named_modules() if name]
     missing = [
         target for target in config.target_modules if not any(f".{name}".endswith(f".{target}") for name in names)
     ]
@@ -57,7 +61,7 @@ def check_targets(model: Any, config: TrainConfig) -> None:
         layers = {name.rpartition(".")[2] for name, module in model.named_modules() if _is_linear(module)} - {"lm_head"}
         raise UserError(
             "usage",
-            f"the model has no layers called {', '.join(missing)}",
+            f"the model has no layers called {', '.join(name or repr(name) for name in missing)}",
             f"Set target_modules to all-linear or to some of: {', '.join(sorted(layers))}.",
         )
 
@@ -116,5 +120,22 @@ def custom_loss(name: str) -> Callable[..., Any]:
         ) from None
     except ValueError:
         pass  # of a built-in function nobody knows
-    loss: Callable[..., Any] = found
-    return loss
+    return partial(_called, found, name)
+
+
+def _called(loss: Callable[..., Any], name: str, *arguments: Any) -> Any:
+    """What `loss` returns. Raises UserError, with the line of its own file, for a fault in it."""
+    try:
+        return loss(*arguments)
+    except Exception as error:
+        if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
+            raise  # no fault of the loss
+        traceback.print_exc()
+        frames = traceback.extract_tb(error.__traceback__)[1:]
+        line = next(
+            (f" in line {frame.lineno}" for frame in reversed(frames) if frame.filename == frames[0].filename), ""
+        )
+        words = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+        raise UserError(
+            "bad_input", f"the loss {name} failed{line}: {words[:200]}", "Mend it; the log has the whole story."
+        ) from error

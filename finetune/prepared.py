@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.config.families import Family
-from engines.config.train import TrainConfig
+from engines.config.train import TrainConfig, check_together
 from engines.contract import fingerprints, statefiles
 from engines.contract.errors import UserError
 from engines.contract.estimate import check_steps, optimizer_steps
@@ -44,7 +44,8 @@ def encode_parts(
 
 
 def check_named(config: TrainConfig) -> None:
-    """Raises UserError if something that the parameters name is not there; soon, before a model is loaded."""
+    """Raises UserError if something that the parameters name cannot be had; soon, before a model is loaded."""
+    check_together(config)
     if config.report_to != "none" and not _is_installed(config.report_to):
         raise UserError(
             "not_ready",
@@ -141,7 +142,7 @@ def build_trainer(
 
     reporter = Reporter(
         Watch(optimizer_steps(len(parts[0].input_ids), config)),
-        Gauges(arguments.device.type),
+        Gauges(str(arguments.device)),
         patience=config.early_stopping,
         prompts=prompts,
         answer=ask,

@@ -35,12 +35,22 @@ class Reporter(TrainerCallback):
         self.prompts = prompts
         self.answer = answer
         self.stopped_inside_step: Any = None  # the random state to save with, if a stop came between two batches
+        self.ended_early = ""  # why there were no more steps, in words
+        self.seconds_before = 0.0  # of training that a checkpoint brought along, in earlier attempts or another run
+        self._train_began = time.monotonic()
         self._random_state: Any = None
         self._training_seconds = 0.0
         self._began = self._told = 0.0
         self._batches = 0
         self._tokens_before = 0.0
         self._tokens = self._seconds = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._train_began = time.monotonic()
+
+    def seconds(self) -> float:
+        """How long has been trained for the weights as they are now, earlier attempts among it."""
+        return round(self.seconds_before + time.monotonic() - self._train_began, 1)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._began = self._told = time.monotonic()
@@ -90,6 +100,10 @@ class Reporter(TrainerCallback):
             emit("sample", step=state.global_step, prompt=prompt, answer=self.answer(prompt))
         if self.patience and evaluations_without_gain(state.log_history) >= self.patience:
             control.should_save = control.should_training_stop = True
+            if state.global_step < state.max_steps:
+                where = f"at step {state.global_step} of {state.max_steps}"
+                self.ended_early = f"{where}: the held-out loss did not fall in {self.patience} evaluations"
+                emit("phase", name="early", text=f"ends early, {self.ended_early}")
 
 
 def random_state() -> tuple[Any, ...]:

@@ -55,6 +55,8 @@ class Encoded:
 def read_dialogs(path: Path) -> list[Dialog]:
     """The dialogs of a JSONL file. Raises UserError naming file and line of what is wrong."""
     dialogs = list(stream_dialogs(path))
+    if not dialogs:
+        raise UserError("bad_input", f"{path.name} is empty", "Prepare the dataset again.")
     if not any(dialog.text or any(turn["role"] == "assistant" for turn in dialog.messages) for dialog in dialogs):
         raise UserError(
             "bad_input",

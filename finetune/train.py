@@ -25,7 +25,6 @@ from engines.contract.events import emit
 from engines.contract.run_protocol import run_script, write_result
 from finetune import gauges, saving
 from finetune.prepared import Prepared, prepare
-from finetune.watch import evaluations_without_gain
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -33,15 +32,17 @@ def train(arguments: argparse.Namespace) -> None:
     config = load(TrainConfig, arguments.config)
     prepared = prepare(arguments.dataset, arguments.model, config, arguments.checkpoints)
     resume = checkpoints.to_resume(arguments.checkpoints, prepared.data)
+    reporter = prepared.trainer.reporter
     gauges.reset_peak()
-    if not resume:
+    if resume:
+        reporter.seconds_before = (checkpoints.read_mark(resume) or {}).get("seconds", 0.0)
+    else:
         probe_longest(prepared.trainer)
     emit("train", first_step=checkpoints.step_of(resume) if resume else 0, **prepared.told)
     gc.freeze()
     gc.enable()
-    began = time.time()
     prepared.trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    finish(prepared, arguments, config, time.time() - began)
+    finish(prepared, arguments, config, reporter.seconds())
 
 
 def probe_longest(trainer: Any) -> None:
@@ -58,22 +59,22 @@ def finish(prepared: Prepared, arguments: argparse.Namespace, config: TrainConfi
     """Evaluate, save and report; or report that the run was stopped before its end."""
     trainer, parts = prepared.trainer, prepared.parts
     state = trainer.state
-    ended_early = bool(config.early_stopping) and evaluations_without_gain(state.log_history) >= config.early_stopping
-    if state.global_step < state.max_steps and not ended_early:
+    early = trainer.reporter.ended_early
+    if state.global_step < state.max_steps and not early:
         emit("phase", name="stopped", text=f"stopped at step {state.global_step} of {state.max_steps}")
         write_result("stopped", step=state.global_step, total_steps=state.max_steps)
         return
     if parts[1].input_ids and trainer.eval_loss_at(state.global_step) is None:
         trainer.evaluate()
     step, eval_loss = take_best(trainer, config)
-    losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+    losses = [entry["loss"] for entry in state.log_history if "loss" in entry and entry["step"] <= step]
     figures = {
         "steps": state.global_step,
         "taken_step": step,
         "loss": losses[-1] if losses else None,
         "eval_loss": eval_loss,
         "tokens_per_second": trainer.reporter.mean_speed(),
-        "seconds": round(seconds, 1),
+        "seconds": seconds,
         "memory": gauges.peak_memory(trainer.args.device.type),
     }
     card = {
@@ -93,7 +94,8 @@ def finish(prepared: Prepared, arguments: argparse.Namespace, config: TrainConfi
     }
     emit("phase", name="save", text=f"saving {arguments.output.name}")
     saving.save_result(trainer, arguments.output, card, adapter=config.method == "lora")
-    write_result("done", **{"adapter" if config.method == "lora" else "model": arguments.output.name}, **figures)
+    named = {"adapter" if config.method == "lora" else "model": arguments.output.name}
+    write_result("done", **named, **figures, **({"ended_early": early} if early else {}))
 
 
 def take_best(trainer: Any, config: TrainConfig) -> tuple[int, float | None]:

@@ -77,6 +77,12 @@ class Trainer(SFTTrainer):
         if arguments.activation_checkpointing:  # from the probe on, not only from the first step
             self.model.activation_checkpointing_enable()
 
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """A share of less than one step is no warm-up: that step would have the rate 0, and a short run few others."""
+        if self.args.warmup_steps * num_training_steps < 1:
+            self.args.warmup_steps = 0
+        return super().create_scheduler(num_training_steps, optimizer)
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
@@ -150,7 +156,8 @@ class Trainer(SFTTrainer):
             restore_random_state(self.reporter.stopped_inside_step)
         try:
             super()._save_checkpoint(model, trial)
-            checkpoints.mark_complete(folder, step=step, data=self.data, eval_loss=self.eval_loss_at(step))
+            told = {"step": step, "data": self.data, "eval_loss": self.eval_loss_at(step)}
+            checkpoints.mark_complete(folder, **told, seconds=self.reporter.seconds())
             checkpoints.keep_best(folder.parent, self.kept)
         except Exception as error:
             if not checkpoints.is_disk_full(error):

@@ -259,7 +259,8 @@ def show_status(run: Run, *, as_json: bool) -> None:
 
 def started(run: Run, follow_with: str, *, as_json: bool) -> int:
     """What is said of a run that goes on by itself. follow_with: the command that watches it."""
-    say_json(run.as_dict()) if as_json else say(f"started {run.id}; watch it: {follow_with}")
+    what = "waits for its device" if run.status().state == "queued" else "started"
+    say_json(run.as_dict()) if as_json else say(f"{what}: {run.name}, run {run.id}; watch it: {follow_with}")
     return EXIT_OK
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,14 @@ def path(place: Path | str) -> str:
     return f"~{text[len(home) :]}" if text == home or text.startswith(f"{home}/") else text
 
 
+def shortened(name: str, width: int) -> str:
+    """A name in `width` characters: what is cut lies in its middle, for its end is what tells runs apart."""
+    if len(name) <= width:
+        return name
+    end = (width - 1) // 2
+    return f"{name[: width - 1 - end]}…{name[len(name) - end :]}"
+
+
 def size(count: float | None) -> str:
     """Bytes: 512 B, 6.1 MB, 1.3 GB (decimal)."""
     if count is None:
@@ -53,14 +62,33 @@ def bar(value: int, most: int, width: int = 30) -> str:
     return "█" * max(bool(value), value * width // max(1, most))
 
 
-def sparkline(values: list[float], lowest: float, highest: float, width: int) -> str:
-    """A curve in one line of at most `width` characters, from `lowest` to `highest`; means where there are more."""
-    if not values:
-        return UNKNOWN
-    size = max(1, -(-len(values) // width))
-    means = [sum(values[at : at + size]) / len(values[at : at + size]) for at in range(0, len(values), size)]
+def sparklines(curves: list[list[tuple[int, float]]], width: int) -> list[str]:
+    """Curves of (step, value), one line each, over the same steps and on one scale: a later start stands further right.
+
+    nan and inf are left out; a curve without points is UNKNOWN.
+    """
+    finite = [[(step, value) for step, value in points if math.isfinite(value)] for points in curves]
+    values = [value for points in finite for _, value in points]
+    steps = sorted({step for points in finite for step, _ in points})
+    columns = min(width, len(steps))
+    place = {step: number * columns // len(steps) for number, step in enumerate(steps)}
+    lines = []
+    for points in finite:
+        at: dict[int, list[float]] = {}
+        for step, value in points:
+            at.setdefault(place[step], []).append(value)
+        lines.append(_sparkline(at, min(values), max(values)) if at else UNKNOWN)
+    return lines
+
+
+def _sparkline(at: dict[int, list[float]], lowest: float, highest: float) -> str:
+    """at: column → values. Between its first and its last column a curve goes on where nothing was measured."""
     scale = (len(SPARKS) - 1) / (highest - lowest) if highest > lowest else 0
-    return "".join(SPARKS[round((value - lowest) * scale)] for value in means)
+    line = " " * min(at)
+    for column in range(min(at), max(at) + 1):
+        found = at.get(column)
+        line += SPARKS[round((sum(found) / len(found) - lowest) * scale)] if found else line[-1]
+    return line
 
 
 def duration(seconds: float | None) -> str:

@@ -101,3 +101,5 @@ def test_every_file_and_link_that_the_documents_name_exists() -> None:
         for path in re.findall(r"`((?:ftui|engines|finetune|tests|benchmarks|docs)/[\w./]+\.\w+)`", text):
             if not path.startswith("finetune/adapters"):
                 assert (ROOT / path).exists(), f"{document.name}: {path}"
+        for file, test in re.findall(r"`(\w+/test_\w+\.py)::(test_\w+)`", text):
+            assert f"def {test}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), f"{document.name}: {test}"

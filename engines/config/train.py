@@ -128,7 +128,8 @@ class TrainConfig(JobConfig):
     quantization: Annotated[
         Literal["auto", "nf4", "none"],
         Field(
-            title="Quantization", description="nf4: the base model in 4 bit (QLoRA); auto: nf4 on a GPU, none on a CPU"
+            title="Quantization",
+            description="nf4: the base model in 4 bit (QLoRA), of lora alone; auto: nf4 on a GPU, none on a CPU",
         ),
     ] = "auto"
     logging_steps: Annotated[
@@ -197,6 +198,16 @@ class TrainConfig(JobConfig):
         int, Field(title="Seed", ge=0, le=2**32 - 1, description="Order of rows, dropout, first weights")
     ] = 42
     device: Device = "auto"
+
+
+def check_together(config: TrainConfig) -> None:
+    """Raises UserError for parameters of which one makes nothing of the other."""
+    if config.method == "full" and config.quantization == "nf4":
+        raise UserError(
+            "usage",
+            "weights in 4 bit cannot be trained: method full does not go with quantization nf4",
+            "Set quantization to none, or method to lora.",
+        )
 
 
 PRESETS: dict[str, TrainConfig] = {

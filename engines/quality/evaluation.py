@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,18 @@ def report(run: Run) -> Report:
     if not found:
         raise UserError("not_found", f"the evaluation {run.id} has no report", f"Read its log: {run.log}.")
     return found
+
+
+def check_output(output: Path | str) -> None:
+    """Raises UserError if no report can be written there: before an evaluation, not after it."""
+    target = Path(output).expanduser().absolute()
+    for wrong, reason in (
+        (target.is_dir(), "it is a folder"),
+        (not target.parent.is_dir(), f"there is no folder {target.parent}"),
+        (not os.access(target.parent, os.W_OK), f"nothing may be written in {target.parent}"),
+    ):
+        if wrong:
+            raise UserError("usage", f"{target} cannot be written: {reason}", "Name another file.")
 
 
 def export(run: Run, output: Path | str) -> Path:

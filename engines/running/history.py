@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +19,8 @@ from engines.running.runs import Run
 from engines.setup.environments import CODE, DISTRIBUTION
 
 FIGURES = ("steps", "taken_step", "loss", "eval_loss", "tokens_per_second", "seconds", "memory")
+
+AFTER = re.compile(r"-(again|longer)(-\d+)?$")
 
 
 def code_state() -> dict[str, Any]:
@@ -50,6 +53,11 @@ def config_of(run: Run) -> TrainConfig:
     return build(TrainConfig, run.spec.get("config", {}))
 
 
+def name_after(run: Run, how: str) -> str:
+    """What a run is called that does `run` again or goes on with it; how: again or longer."""
+    return f"{AFTER.sub('', run.name)}-{how}"
+
+
 def compare(runs: list[Run]) -> dict[str, Any]:
     """Trainings side by side, in the order given.
 
@@ -79,9 +87,9 @@ def compare(runs: list[Run]) -> dict[str, Any]:
 def _figures_so_far(run: Run, progress: Progress) -> dict[str, Any]:
     """Of a training that has no result, or none yet."""
     names = ("loss", "eval_loss", "tokens_per_second", "memory")
-    status = run.status()
-    seconds = status.ended_at - status.started_at if status.ended_at and status.started_at else None
-    return {"steps": progress.step or None, "seconds": seconds} | {name: getattr(progress, name) for name in names}
+    return {"steps": progress.step or None, "seconds": run.status().seconds()} | {
+        name: getattr(progress, name) for name in names
+    }
 
 
 def _told(run: Run) -> dict[str, Any]:

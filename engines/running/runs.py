@@ -49,8 +49,16 @@ class RunStatus:
     ended_at: float | None = None
     exit_code: int | None = None
     log_offset: int = 0
+    earlier_seconds: float = 0.0  # how long earlier attempts took
     cause: str = ""
     next_step: str = ""
+
+    def seconds(self, now: float | None = None) -> float | None:
+        """How long all attempts have taken; None before the first, and while one goes on if `now` is not given."""
+        end = self.ended_at or now
+        if self.started_at is None or end is None:
+            return None
+        return self.earlier_seconds + max(0.0, end - self.started_at)
 
     @property
     def ended(self) -> bool:
@@ -290,8 +298,11 @@ class Runs:
         """Move an ended run to the trash. Returns where it went."""
         if not run.folder.is_dir():
             raise UserError("not_found", f"there is no run {run.id} any more", "See `ftui runs list`.")
+        status = run.status()
         running = UserError("conflict", f"{run.name} is still running", "Stop it first.")
-        if run.status().active:
+        if status.state == "queued":
+            raise UserError("conflict", f"{run.name} waits for its device", f"First `ftui runs stop {run.id}`.")
+        if status.active:
             raise running
         owner = statefiles.lock(run.folder / "supervisor.lock", wait_seconds=1.0)  # nobody may start it meanwhile
         if owner is None:

@@ -137,8 +137,7 @@ class Supervisor:
             self.device = statefiles.lock(path)
         if self.device is not None:
             return True
-        attempt = self.status.get("attempt", 0)
-        self.status = {"attempt": attempt}  # nothing of how an earlier attempt ended
+        self.status = self._carried_over()
         self.save(state="queued", queued_at=queued_at, boot_id=processes.boot_id())
         self.tell("queued")
         if resumed:  # those behind it may have gone on without it
@@ -171,7 +170,8 @@ class Supervisor:
         (self.run / "result.json").unlink(missing_ok=True)  # an earlier attempt's word
         log = self.run / "log"
         self.status = {
-            "attempt": self.status.get("attempt", 0) + 1,
+            **(before := self._carried_over()),
+            "attempt": before["attempt"] + 1,
             "log_offset": log.stat().st_size if log.exists() else 0,
             "oom_kills": processes.out_of_memory_kills(),
         }
@@ -194,6 +194,15 @@ class Supervisor:
         self.save(state="failed", ended_at=time.time(), exit_code=CANNOT_START, cause=cause, next_step=step)
         self.tell("failed")
         return None
+
+    def _carried_over(self) -> dict[str, Any]:
+        """Of the status what goes on in another attempt: how many there were, and how long they took."""
+        began, ended = self.status.get("started_at"), self.status.get("ended_at")
+        last = max(0.0, ended - began) if began and ended else 0.0
+        return {
+            "attempt": self.status.get("attempt", 0),
+            "earlier_seconds": self.status.get("earlier_seconds", 0.0) + last,
+        }
 
     def _make_reserve(self) -> None:
         try:

@@ -58,6 +58,8 @@ class Sweep:
     def run(self) -> Trial:
         """Carry out all trials; the best one. Raises Stopped, UserError if none succeeds."""
         self._show_progress()
+        if self.plan.trials < self.plan.wanted:
+            print(f"{self.plan.trials} trials: the search space has no more combinations", flush=True)
         while True:
             under_way = next((trial for trial in self.trials if not trial.ended), None)
             if under_way is None and len(self.trials) >= self.plan.trials:
@@ -65,6 +67,9 @@ class Sweep:
             if stop_requested():
                 raise Stopped
             trial = under_way or self._next()
+            if trial is None:
+                print("the search space is used up", flush=True)
+                break
             self._carry_out(trial)
             self._tidy(trial)
             self._show_progress()
@@ -74,9 +79,11 @@ class Sweep:
             raise UserError("failed", "no trial has succeeded", f"The last one: {self.trials[-1].cause}")
         return found
 
-    def _next(self) -> Trial:
-        """Choose what is tried next, and write it down before anything starts."""
+    def _next(self) -> Trial | None:
+        """Choose what is tried next, and write it down before anything starts; None: all was tried."""
         values = sweep_study.next_values(self.plan, self.trials)
+        if values is None:
+            return None
         trial = Trial(len(self.trials) + 1, values)
         trial.adapter = f"{self.name}-t{trial.number:02d}"
         self.trials.append(trial)
@@ -243,9 +250,7 @@ def _discard(adapters: Adapters, name: str) -> None:
 
 
 def _seconds(run: Run) -> float:
-    """How long the run's last attempt took."""
-    status = run.status()
-    return (status.ended_at or time.time()) - status.started_at if status.started_at else 0.0
+    return run.status().seconds(time.time()) or 0.0
 
 
 def main() -> None:

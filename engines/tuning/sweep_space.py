@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -88,6 +88,10 @@ class Span(JobConfig):
             raw = [self.low + share * (self.high - self.low) for share in shares]
         return list(dict.fromkeys(map(self.number, raw)))
 
+    def values(self) -> Sequence[Any] | None:
+        """All that it can be, if one can run out of them."""
+        return range(int(self.low), int(self.high) + 1) if self.type == "int" else None
+
 
 class Choice(JobConfig):
     """One of a few values."""
@@ -99,7 +103,10 @@ class Choice(JobConfig):
         return self.choices.index(value) / max(1, len(self.choices) - 1) if value in self.choices else 0.0
 
     def grid(self) -> list[Any]:
-        return self.choices
+        return [found for place, found in enumerate(self.choices) if found not in self.choices[:place]]
+
+    def values(self) -> Sequence[Any] | None:
+        return self.grid()
 
 
 Range = Span | Choice
@@ -114,19 +121,38 @@ class Plan:
     config: SweepConfig
 
     @property
+    def wanted(self) -> int:
+        """How many trials were asked for."""
+        return self.config.trials or (self._grid_size if self.config.sampler == "grid" else DEFAULT_TRIALS)
+
+    @property
     def trials(self) -> int:
-        """How many trials there will be."""
+        """How many trials there will be: none is tried twice, so not more than there are combinations."""
         if self.config.sampler == "grid":
-            size = math.prod(len(found.grid()) for found in self.space.values())
-            return min(size, self.config.trials or size)
-        return self.config.trials or DEFAULT_TRIALS
+            return min(self._grid_size, self.wanted)
+        values = self._all_values()
+        return self.wanted if values is None else min(self.wanted, math.prod(map(len, values)))
+
+    @property
+    def _grid_size(self) -> int:
+        return math.prod(len(found.grid()) for found in self.space.values())
 
     def grid(self) -> list[dict[str, Any]]:
-        """Every combination, the last parameter changing fastest."""
+        """Every combination of the grid, the last parameter changing fastest."""
         return [
             dict(zip(self.space, values, strict=True))
             for values in itertools.product(*(found.grid() for found in self.space.values()))
         ]
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Every combination there is, if one can run out of them; else nothing."""
+        for chosen in itertools.product(*self._all_values() or [()]):
+            yield dict(zip(self.space, chosen, strict=True))
+
+    def _all_values(self) -> list[Sequence[Any]] | None:
+        """Of each parameter; None if one of them has no end of values."""
+        found = [values for values in (one.values() for one in self.space.values()) if values is not None]
+        return found if len(found) == len(self.space) else None
 
     def trial_config(self, values: Mapping[str, Any], rows: int) -> TrainConfig:
         """The parameters of a trial on `rows` training rows, evaluated `evaluations` times. Raises UserError."""

@@ -5,6 +5,7 @@ Its study is made anew from our own trials each time, so there is no second stat
 
 from __future__ import annotations
 
+import itertools
 import random
 import warnings
 from collections.abc import Sequence
@@ -14,18 +15,21 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from engines.tuning.sweep_space import Choice, Plan, Range
+from engines.tuning.sweep_space import LARGEST_GRID, Choice, Plan, Range
 from engines.tuning.trials import Trial
 
-MOST_REPEATS = 20  # before a combination is tried a second time
+MOST_REPEATS = 20  # of asking the sampler for what was not tried yet, before what is left is counted
 STATES = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
-def next_values(plan: Plan, trials: Sequence[Trial]) -> dict[str, Any]:
-    """What the next trial tries. The same trials before it give the same values, whatever was killed in between."""
+def next_values(plan: Plan, trials: Sequence[Trial]) -> dict[str, Any] | None:
+    """What the next trial tries, never what one before it tried; None: there is nothing left.
+
+    The same trials before it give the same values, whatever was killed in between.
+    """
     number = len(trials)
     if plan.config.sampler == "grid":
         grid = plan.grid()
@@ -33,14 +37,15 @@ def next_values(plan: Plan, trials: Sequence[Trial]) -> dict[str, Any]:
         if plan.trials < len(grid):  # a part of the grid: not its first corner
             order = random.Random(plan.config.seed).sample(order, plan.trials)
         return grid[order[number]]
-    values: dict[str, Any] = {}
+    tried = [trial.values for trial in trials]
     for repeat in range(MOST_REPEATS):
         seed = random.Random(f"{plan.config.seed}/{number}/{repeat}").getrandbits(31)
         trial = _study(plan, trials, seed).ask(_distributions(plan))
         values = {name: _value(found, trial.params[name]) for name, found in plan.space.items()}
-        if all(values != earlier.values for earlier in trials):
-            break
-    return values
+        if values not in tried:
+            return values
+    left = [values for values in itertools.islice(plan.combinations(), LARGEST_GRID) if values not in tried]
+    return random.Random(f"{plan.config.seed}/{number}").choice(left) if left else None
 
 
 def should_prune(plan: Plan, others: Sequence[Trial], trial: Trial) -> bool:

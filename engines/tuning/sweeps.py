@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +58,12 @@ def start(engine: LLMEngine, dataset: Dataset, plan: Plan, *, name: str | None =
     wanted = check_name(name or free_name(engine, dataset), "a sweep")
     if any(adapter.name.startswith(f"{wanted}-t") for adapter in engine.adapters.list()):
         raise UserError("conflict", f"there are adapters {wanted}-t… already", "Choose another name.")
-    if any(run.name == wanted and run.status().active for run in engine.runs.list("sweep")):
-        raise UserError("conflict", f"a sweep {wanted} is running", "Choose another name.")
+    for run in engine.runs.list("sweep"):
+        if run.name == wanted:
+            step = f"Choose another name, or delete that one: ftui runs delete {run.id}."
+            raise UserError("conflict", f"there is a sweep {wanted} already", step)
     engine.check(dataset, _hardest(engine, dataset, plan))
+    plan = replace(plan, base=engine.as_seen_from_here(plan.base))
     argv = [
         sys.executable, "-m", "engines.tuning.sweep_job", "--home", str(engine.workspace.home),
         "--dataset", str(dataset.path), "--name", wanted, "--config", "{run}/config.json",
@@ -122,8 +125,7 @@ def state(run: Run) -> SweepState:
     under_way = next((trial for trial in found if not trial.ended and trial.run), None)
     spent = 0.0
     if under_way is not None:
-        begun = Run(run.folder.parent / under_way.run).status().started_at
-        spent = time.time() - begun if begun else 0.0
+        spent = Run(run.folder.parent / under_way.run).status().seconds(time.time()) or 0.0
     eta = trials.eta_seconds(found, plan.trials, spent) if status.active else None
     return SweepState(run, status, plan, trials.ranked(found, plan.config.direction), eta)
 

@@ -82,9 +82,8 @@ class Models:
             wanted = DEFAULT_GPU_MODEL if device.startswith("cuda") else EMBEDDED_MODEL
         if wanted == EMBEDDED_MODEL:
             return str(self.embedded)
-        in_workspace = self.workspace.models / Path(wanted).name
-        if "/" not in wanted and is_real_dir(in_workspace):
-            return str(in_workspace)
+        if self._is_ours(wanted):
+            return str(self.folder / wanted)
         path = Path(wanted).expanduser()
         if path.is_dir():
             if not any(path.glob("*.safetensors")):
@@ -105,6 +104,16 @@ class Models:
                 "Use embedded, a folder with *.safetensors, a .gguf file or a hub name such as owner/name.",
             )
         return wanted
+
+    def from_here(self, wanted: str) -> str:
+        """`wanted` for a run, which works in another folder: a path that is relative to this one becomes whole."""
+        path = Path(wanted).expanduser()
+        is_name = wanted in ("auto", EMBEDDED_MODEL) or self._is_ours(wanted) or not path.exists()
+        return wanted if is_name else str(path.absolute())
+
+    def _is_ours(self, wanted: str) -> bool:
+        """Is it the name of a model of the workspace?"""
+        return "/" not in wanted and not wanted.startswith(".") and is_real_dir(self.folder / wanted)
 
 
 def _read(name: str, folder: Path, *, from_hub: bool = False) -> BaseModel:

@@ -44,10 +44,9 @@ def compare(*names: str, common: Common | None = None) -> int:
     for title in ("losses", "eval_losses"):
         curves = found[title]
         if any(curves):
-            say(f"\n{title.replace('_', ' ')}, the first at the left")
-            lowest, highest = _bounds(curves)
-            for name, points in zip(found["names"], curves, strict=True):
-                say(f"{name[:24]:<24} {format.sparkline([loss for _, loss in points], lowest, highest, CURVE_WIDTH)}")
+            say(f"\n{title.replace('_', ' ')}, by step")
+            for name, line in zip(found["names"], format.sparklines(curves, CURVE_WIDTH), strict=True):
+                say(f"{format.shortened(name, 24):<24} {line}")
     return EXIT_OK
 
 
@@ -58,11 +57,6 @@ def _cell(value: Any) -> str:
 def _figure(name: str, row: list[Any]) -> list[str]:
     form = {"seconds": format.duration, "memory": format.size, "loss": format.number, "eval_loss": format.number}
     return [name.replace("_", " "), *[form[name](value) if name in form else _cell(value) for value in row]]
-
-
-def _bounds(curves: list[list[tuple[int, float]]]) -> tuple[float, float]:
-    values = [loss for points in curves for _, loss in points]
-    return min(values), max(values)
 
 
 @runs.command

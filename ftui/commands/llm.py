@@ -172,6 +172,8 @@ def evaluate(
     """
     common = common or Common()
     engine = common.engine()
+    if output is not None:
+        evaluation.check_output(output)
     data = engine.datasets.get(dataset) if dataset else None
     config = merged(EvaluateConfig(), config_file, flags)
     chosen = chosen_adapter(engine, adapter)

@@ -9,6 +9,12 @@ from cyclopts import App, Parameter
 from ftui import format
 from ftui.console import Common, say, say_json, show_log, stop_and_wait, table
 
+# Of a run's spec, for those who want to do it again.
+MADE_OF = (
+    "source", "output", "dataset", "dataset_path", "data_fingerprint", "base_model", "adapter", "adapters", "after",
+    "part_of", "code", "packages",
+)  # fmt: skip
+
 runs = App(name="runs", help="Every job that ever ran here.", help_format="plaintext")
 
 
@@ -27,9 +33,8 @@ def list_runs(
     rows = []
     for run in found:
         status = run.status()
-        spent = (status.ended_at or 0) - (status.started_at or 0) if status.ended_at and status.started_at else None
         rows.append(
-            [run.id, format.STATE_MARKS[status.state], run.name, format.duration(spent), status.cause[:60]],
+            [run.id, format.STATE_MARKS[status.state], run.name, format.duration(status.seconds()), status.cause[:60]],
         )
     table(["run", "state", "name", "time", "cause"], rows, "nothing has run yet")
     return 0
@@ -37,15 +42,16 @@ def list_runs(
 
 @runs.command
 def show(run: str, /, *, common: Common | None = None) -> int:
-    """One run: state, parameters, figures, and where its log is."""
+    """One run: state, what it was made of (data, base model, code, versions), parameters, figures, where its log is."""
     common = common or Common()
     chosen = common.engine().runs.get(run)
     details = {**chosen.as_dict(), "config": chosen.spec.get("config", {}), "result": chosen.result()}
+    details |= {name: chosen.spec[name] for name in MADE_OF if chosen.spec.get(name) is not None}
     if common.json:
         say_json(details)
         return 0
     for key, value in details.items():
-        if key in ("config", "result"):
+        if isinstance(value, dict):
             for name, entry in value.items():
                 say(f"{key}.{name}: {entry}")
         elif value not in (None, ""):

@@ -59,6 +59,8 @@ def _preview(plan: sweep_space.Plan, common: Common) -> int:
         say_json({"trials": plan.trials, **plan.as_dict()})
         return 0
     say(f"{plan.trials} trials, {plan.config.sampler}; {plan.config.direction} {plan.config.objective}")
+    if plan.trials < plan.wanted:
+        say(f"  not {plan.wanted}: the search space has no more combinations")
     for line in sweep_table.ranges(plan):
         say(f"  {line}")
     return 0

@@ -70,6 +70,8 @@ def watch(engine: LLMEngine, run: Any, common: Common) -> int:
         say(f"model:     {model}" if model else f"adapter:   {adapter}")
         say(f"loss:      {format.number(result.get('loss'))}, held-out part {format.number(result.get('eval_loss'))}")
         say(f"time:      {format.duration(result.get('seconds'))}")
+        if result.get("ended_early"):
+            say(f"ended:     early, {result['ended_early']}")
         if model:
             say(f"try it:    ftui llm chat --base --base-model {model}")
         else:

@@ -7,7 +7,7 @@ from typing import Any
 from textual.content import Content
 
 from ftui.clean import clean_line
-from ftui.format import UNKNOWN, duration, number, size
+from ftui.format import UNKNOWN, duration, number, shortened, size
 from ftui.widgets import curves
 
 FORMS = {"seconds": duration, "memory": size, "loss": number, "eval_loss": number}
@@ -37,14 +37,6 @@ def draw(found: dict[str, Any], width: int) -> Content:
         if picture.plain:
             lines += [Content(""), Content.styled(title.replace("_", " "), "bold"), picture]
     return Content("\n").join(lines)
-
-
-def shortened(name: str, width: int) -> str:
-    """A name in `width` characters: what is cut lies in its middle, for its end is what tells runs apart."""
-    if len(name) <= width:
-        return name
-    end = (width - 1) // 2
-    return f"{name[: width - 1 - end]}…{name[len(name) - end :]}"
 
 
 def _cell(value: Any) -> str:

@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.widgets import DataTable, Static
 
 from engines.running.runs import Run, Runs, RunStatus
-from ftui.format import STATE_MARKS, date, duration
+from ftui.format import STATE_MARKS, date, duration, shortened
 from ftui.screens.dialog import Dialog, TextDialog
 from ftui.widgets.list_table import ListTable
 
@@ -26,6 +26,7 @@ WIDE = 100  # columns of a terminal where the year has room
 HEADINGS = ("", "state", "kind", "name", "started", "took", "cause")
 REFRESH_SECONDS = 1.0
 MARK = "▪"
+BESIDE_NAME = {False: 53, True: 58}  # columns of all others but the cause, with or without the year
 KEYS = "space marks, c compares · K J move in the queue · x stops · d deletes"
 AGAIN_KEYS = " · R repeats, E extends by an epoch"
 Found = list[tuple[Run, RunStatus]]
@@ -50,9 +51,11 @@ class RunsScreen(Dialog[Run]):
         Binding("E", "again('extend')", show=False),
     ]
     DEFAULT_CSS = """
-    RunsScreen > .box { max-width: 140; }
+    RunsScreen > .box { max-width: 140; }  /* as WIDEST */
     RunsScreen #run-keys { color: $foreground-muted; height: auto; }
     """
+
+    WIDEST = 140
 
     def __init__(self, runs: Runs, again: dict[str, Callable[[Run], Run]] | None = None):
         """again: how a training is repeated or extended, by these words; nothing where it cannot be."""
@@ -104,15 +107,15 @@ class RunsScreen(Dialog[Run]):
         self.query_one(ListTable).fill([(run.id, self._cells(run, status, queue)) for run, status in found])
 
     def _cells(self, run: Run, status: RunStatus, queue: list[str]) -> tuple[str, ...]:
-        took = status.ended_at - status.started_at if status.ended_at and status.started_at else None
         place = f" {queue.index(run.id) + 1}" if run.id in queue else ""
+        wide = self.app.size.width >= WIDE
         return (
             MARK if run.id in self.marked else "",
             STATE_MARKS.get(status.state, status.state) + place,
             run.kind,
-            run.name,
-            date(run.spec.get("created_at"), year=self.app.size.width >= WIDE),
-            duration(took),
+            shortened(run.name, max(12, self.room - BESIDE_NAME[wide])),
+            date(run.spec.get("created_at"), year=wide),
+            duration(status.seconds()),
             status.cause[:60],
         )
 
@@ -177,7 +180,7 @@ class RunsScreen(Dialog[Run]):
         """Repeat the training, or extend it by an epoch, as a new run."""
         run, work = self.chosen, self.again.get(how)
         if run is not None and work is not None:
-            self._do(partial(work, run), lambda new: f"{new.name} is started")
+            self._do(partial(work, run), _begun)
 
     def action_move(self, how: str) -> None:
         getattr(self.query_one(ListTable), f"action_{how}")()
@@ -185,3 +188,7 @@ class RunsScreen(Dialog[Run]):
     @on(DataTable.RowSelected)
     def _selected(self, event: DataTable.RowSelected) -> None:
         self.dismiss(self.runs.get(event.row_key.value or ""))
+
+
+def _begun(run: Run) -> str:
+    return f"{run.name} waits for its device" if run.status().state == "queued" else f"{run.name} is started"

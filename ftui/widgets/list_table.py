@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 from textual.widgets import DataTable
+from textual.widgets.data_table import RowKey
 
 from ftui.clean import clean_line
 
@@ -42,6 +43,12 @@ class ListTable(DataTable[Text]):
             for heading, cell, old in zip(self.headings, cells, before, strict=True):
                 if cell != old:
                     self.update_cell(key, heading, Text(cell), update_width=True)
+
+    def _update_dimensions(self, new_rows: Iterable[RowKey]) -> None:
+        """Columns may be wider now; rows that were drawn before would stay cut as they were (Textual keeps them)."""
+        super()._update_dimensions(new_rows)
+        self._clear_caches()
+        self.refresh()
 
     def _fill_anew(self, rows: list[Row]) -> None:
         chosen = self.chosen

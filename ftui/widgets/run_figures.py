@@ -27,6 +27,8 @@ def head(run: Run, status: RunStatus, progress: Progress, width: int) -> Content
     lines = [_title(run, status, progress), _bar(run, status, progress, width)]
     pairs = _training(status, progress) if run.kind in TRAININGS else _work(status, progress)
     lines += _pairs(pairs, width - 2)
+    if progress.result.get("ended_early"):
+        lines.append(Content(clean_line(f"ended early, {progress.result['ended_early']}")))
     lines += [Content.styled(clean_line(f"⚠ {text}"), "$text-warning") for text in progress.warnings[-2:]]
     return Content("\n").join(lines)
 
@@ -64,7 +66,10 @@ def _done(progress: Progress) -> str:
 
 def _work(status: RunStatus, progress: Progress) -> list[tuple[str, str]]:
     left = progress.eta_seconds(time.time()) if status.active else None
-    return [("elapsed", duration(_elapsed(status))), *([("ETA", duration(left))] if left is not None else [])]
+    return [
+        ("elapsed", duration(status.seconds(time.time()))),
+        *([("ETA", duration(left))] if left is not None else []),
+    ]
 
 
 def _training(status: RunStatus, progress: Progress) -> list[tuple[str, str]]:
@@ -79,7 +84,7 @@ def _training(status: RunStatus, progress: Progress) -> list[tuple[str, str]]:
         ("speed", speed),
         ("mem, load", _machine(progress)),
         ("ETA", duration(progress.eta_seconds(time.time())) if status.active else UNKNOWN),
-        ("elapsed", duration(_elapsed(status))),
+        ("elapsed", duration(status.seconds(time.time()))),
         *([("attempt", str(status.attempt))] if status.attempt > 1 else []),
     ]
 
@@ -92,12 +97,6 @@ def _machine(progress: Progress) -> str:
     if progress.temperature is not None:
         parts.append(f"{progress.temperature:.0f} °C")
     return ", ".join(parts)
-
-
-def _elapsed(status: RunStatus) -> float | None:
-    if status.started_at is None:
-        return None
-    return max(0.0, (status.ended_at or time.time()) - status.started_at)
 
 
 def _pairs(pairs: list[tuple[str, str]], width: int) -> list[Content]:

@@ -22,12 +22,26 @@ def test_folders_and_gguf_files(engine: LLMEngine, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     with pytest.raises(UserError, match="no weights"):
         engine.models.resolve(str(tmp_path / "model"), "cpu")
+    with pytest.raises(UserError, match="no weights"):
+        engine.models.resolve("..", "cpu")  # no model of the workspace
     (tmp_path / "model" / "model.safetensors").write_bytes(b"x")
     assert engine.models.resolve(str(tmp_path / "model"), "cpu") == str(tmp_path / "model")
     (tmp_path / "m.gguf").write_bytes(b"GGUF")
     assert engine.models.resolve(str(tmp_path / "m.gguf"), "cpu") == str(tmp_path / "m.gguf")
     with pytest.raises(UserError, match="not a model"):
         engine.models.resolve(__file__, "cpu")
+
+
+def test_what_a_run_in_another_folder_is_told(
+    engine: LLMEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in (Path("owner/name"), Path("mine"), engine.models.folder / "mine", Path("here")):
+        folder.mkdir(parents=True)
+    assert engine.models.from_here("owner/name") == str(tmp_path / "owner" / "name")
+    assert engine.models.from_here("here") == str(tmp_path / "here")
+    for name in ("auto", "embedded", "owner/other", "mine", "/no/such"):
+        assert engine.models.from_here(name) == name
 
 
 @pytest.mark.parametrize("wanted", ["/no/such/folder", "./nothing", "justaname", "a/b/c"])

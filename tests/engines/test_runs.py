@@ -43,6 +43,18 @@ def test_the_newest_is_first(runs: Runs) -> None:
     assert runs.newest("train", active=True) is None and runs.newest("evaluate") is None
 
 
+def test_the_time_of_all_attempts_is_counted(runs: Runs) -> None:
+    run = create(runs, code="import time; time.sleep(0.6); exit(1)")
+    assert run.status().seconds() is None
+    for attempts in (1, 2):
+        runs.start(run)
+        assert runs.wait(run, timeout=60).attempt == attempts
+    status = run.status()
+    last = (status.ended_at or 0) - (status.started_at or 0)
+    assert status.earlier_seconds >= 0.6 and last >= 0.6
+    assert status.seconds() == pytest.approx(status.earlier_seconds + last)
+
+
 def test_ids_of_the_same_second_differ(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if the random part is the same: the folder is made by one of them alone."""
     parts = iter(["aaaa", "00" * 8, "aaaa", "aaaa", "bbbb", "00" * 8])

@@ -36,6 +36,7 @@ def carried_out(wanted: Plan, upto: int) -> list[Trial]:
     done: list[Trial] = []
     while len(done) < upto:
         values = next_values(wanted, done)
+        assert values is not None
         done.append(
             Trial(len(done) + 1, values, "done", objective=loss(values), evaluations=[loss(values) + 1, loss(values)])
         )
@@ -53,6 +54,25 @@ def test_the_same_history_gives_the_same_next_trial(sampler: str) -> None:
     assert next_values(plan(**changes), history[:7]) == history[7].values
     assert carried_out(plan(**changes, seed=1), 12) != history
     assert len({tuple(trial.values.values()) for trial in history}) == 12  # nothing is tried twice
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_what_is_used_up_is_not_tried_again(sampler: str) -> None:
+    space = {"lora_rank": [4, 8, 4], "num_epochs": {"type": "int", "low": 1, "high": 3}, "target_modules": [["q_proj"]]}
+    wanted = plan(sampler=sampler, space=space, trials=50)
+    assert (wanted.wanted, wanted.trials) == (50, 6)
+    done = carried_out(wanted, 6)
+    assert sorted((trial.values["lora_rank"], trial.values["num_epochs"]) for trial in done) == [
+        (rank, epochs) for rank in (4, 8) for epochs in (1, 2, 3)
+    ]
+    assert next_values(wanted, done) is None
+    narrow = plan(sampler=sampler, space={"learning_rate": {"low": 1e-4, "high": 1.0001e-4}}, trials=50)
+    assert narrow.trials == 50  # an end that nobody foresees
+    tried: list[Trial] = []
+    while (values := next_values(narrow, tried)) is not None:
+        assert len(tried) < 3
+        tried.append(Trial(len(tried) + 1, values, "done", objective=1.0))
+    assert tried
 
 
 def test_a_part_of_a_grid_and_all_of_it() -> None:
@@ -86,7 +106,7 @@ def test_what_failed_or_was_pruned_is_no_result_and_does_not_stop_the_search() -
 def test_a_trial_worse_than_the_median_at_the_same_place_is_pruned() -> None:
     wanted = plan(pruner_startup=3, pruner_warmup=2)
     others = [
-        Trial(n, next_values(wanted, []), "done", objective=float(n), evaluations=[5.0, 3.0 + n, n])
+        Trial(n, next_values(wanted, []) or {}, "done", objective=float(n), evaluations=[5.0, 3.0 + n, n])
         for n in range(1, 4)
     ]
     bad = Trial(4, others[0].values, evaluations=[9.0])

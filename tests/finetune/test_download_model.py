@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.parse import unquote, urlparse
 
 import pytest
 
+from engines.config.train import TrainConfig
 from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.running.runs import Run
@@ -106,6 +108,21 @@ def test_a_model_is_fetched_listed_and_not_fetched_again(engine: LLMEngine, hub:
     before = list(hub.served)
     assert ended(engine, engine.download(NAME)).status().state == "done"
     assert hub.served == before
+
+
+def test_without_a_network_the_cache_answers_and_nothing_is_waited_for(
+    engine: LLMEngine, hub: type[Hub], dataset_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = engine.datasets.get(str(dataset_file))
+    assert ended(engine, engine.download(NAME)).status().state == "done"
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    found = engine.preflight(dataset, TrainConfig(base_model=NAME, gradient_accumulation_steps=2))
+    assert found["parameters"] > 1_000_000
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"not on this machine, and http://127.*cannot be reached") as raised:
+        engine.preflight(dataset, TrainConfig(base_model="someone/nothing", gradient_accumulation_steps=2))
+    assert raised.value.code == "not_found" and time.monotonic() - began < 25  # mostly imports
 
 
 def test_what_is_not_there_is_said(engine: LLMEngine, hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:

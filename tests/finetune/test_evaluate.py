@@ -7,6 +7,7 @@ takes most of a small evaluation's time.
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -138,7 +139,11 @@ def first(run: Run) -> dict[str, Any]:
 OBEYED: dict[str, tuple[Any, Callable[[Run], Any], Any]] = {
     "against": (["me-v2"], lambda run: evaluation.report(run)["adapters"], ["me.v1", "me-v2"]),
     "general": (True, lambda run: [entry["name"] for entry in evaluation.report(run)["sets"]], [HELD_OUT, GENERAL]),
-    "max_rows": (2, lambda run: (first(run)["rows"], first(run)["rows_in_all"]), (2, 4)),
+    "max_rows": (
+        2,
+        lambda run: [(entry["rows"], entry["rows_in_all"]) for entry in evaluation.report(run)["sets"]],
+        [(2, 4), (2, 62)],
+    ),
     "answers": (2, lambda run: len(first(run)["examples"]), 2),
     "prompt": (["Hi?"], lambda run: evaluation.report(run)["answers"][0]["prompt"], "Hi?"),
     "fail_if": (["loss > 0"], lambda run: len(evaluation.report(run)["gate"]["failures"]), 2),
@@ -227,6 +232,17 @@ def test_what_cannot_be_is_refused_before_the_start(
     with pytest.raises(UserError) as refused:
         evaluation.evaluate(ready, ready.adapters.get("me.v1"), build(EvaluateConfig, values))
     assert (refused.value.code, cause in refused.value.cause) == (code, True)
+    assert ready.runs.list() == []
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_start(ready: LLMEngine, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for output, cause in ((tmp_path / "nowhere" / "r.md", "there is no folder"), (tmp_path / "folder", "is a folder")):
+        argv = [sys.executable, "-m", "ftui", "llm", "evaluate", "me.v1", "--output", str(output)]
+        done = subprocess.run(
+            [*argv, "--home", str(ready.workspace.home)], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 2 and cause in done.stderr, done.stderr
     assert ready.runs.list() == []
 
 

@@ -16,18 +16,23 @@ import pytest
 
 from engines.config.job import build
 from engines.config.train import TrainConfig
+from engines.contract import checkpoints
 from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.running import history
 from engines.running.runs import Run
+from ftui import format
 
 pytestmark = pytest.mark.timeout(280)
 
 
 @pytest.fixture
-def config(tiny_model: Path) -> TrainConfig:
+def config(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+    """The model is named from the folder where one stands, and the name looks like one of the hub."""
+    monkeypatch.chdir(tiny_model.parent.parent)
     values = {
-        "base_model": str(tiny_model), "gradient_accumulation_steps": 4, "learning_rate": 1e-2, "precision": "fp32",
+        "base_model": f"{tiny_model.parent.name}/{tiny_model.name}",
+        "gradient_accumulation_steps": 4, "learning_rate": 1e-2, "precision": "fp32",
         "gradient_checkpointing": False, "device": "cpu", "eval_share": 0.2, "sample_tokens": 3, "save_steps": 4,
         "num_epochs": 1, "lr_schedule": "constant", "warmup_ratio": 0,
     }  # fmt: skip
@@ -47,15 +52,21 @@ def command(home: Path, *words: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_extended_repeated_compared(engine: LLMEngine, config: TrainConfig, dataset_file: Path) -> None:
+def test_extended_repeated_compared(
+    engine: LLMEngine, config: TrainConfig, dataset_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset = engine.datasets.get(str(dataset_file))
     whole = finished(engine, engine.train(dataset, config.model_copy(update={"num_epochs": 2}), name="whole"))
     half = finished(engine, engine.train(dataset, config, name="half"))
+    monkeypatch.chdir(tmp_path)  # what goes on with a run may do so from anywhere
     longer = finished(engine, engine.extend(half, 1, name="longer"))
     steps = half.result()["steps"]
     expected = [point for point in history.progress_of(whole).losses if point[0] > steps]
     assert expected and history.progress_of(longer).losses == expected
     assert longer.result()["steps"] == whole.result()["steps"] == 2 * steps
+    newest = checkpoints.newest_complete(half.folder / "checkpoints")
+    first_half = (checkpoints.read_mark(newest) or {})["seconds"] if newest else 0.0
+    assert first_half > 0 and longer.result()["seconds"] > first_half  # of the whole training, not of its end alone
     assert engine.adapters.get("half").complete and engine.adapters.get("longer").complete
 
     again = finished(engine, engine.repeat(half, name="again"))
@@ -66,6 +77,21 @@ def test_extended_repeated_compared(engine: LLMEngine, config: TrainConfig, data
     assert found["figures"]["loss"][0] == found["figures"]["loss"][1] != found["figures"]["loss"][2]
     assert [len(points) for points in found["losses"]] == [steps, steps, 2 * steps]
     assert half.spec["packages"]["torch"] and half.spec["code"]["version"] and half.spec["data_fingerprint"]
+
+    assert [engine.repeat(half).name, engine.extend(again, 1).name] == ["half-again", "again-longer"]
+    third = engine.repeat(engine.runs.get("half-again", "train"))
+    assert third.name == "half-again-2"
+    for run in reversed(engine.runs.list("train")):
+        if run.status().active:
+            engine.runs.request_stop(run)
+    drawn = subprocess.run(
+        [sys.executable, "-m", "ftui", "runs", "compare", whole.id, longer.id, "--home", str(engine.workspace.home)],
+        capture_output=True, text=True, timeout=60, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    curves = [
+        line[25:] for line in drawn if line.startswith(("whole  ", "longer  ")) and set(line) & set(format.SPARKS)
+    ]
+    assert len(curves[0]) == len(curves[1]) and curves[1].startswith(" ") and not curves[0].startswith(" ")
 
     samples = command(engine.workspace.home, "runs", "samples", half.id)
     assert {sample["step"] for sample in samples} == {step for step, _ in history.progress_of(half).eval_losses}

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,19 @@ def test_what_is_not_there_is_refused_in_words(hub: Path, name: str, split: str,
     error: dict[str, Any] = events[-1]
     assert (code, error["code"]) == (4, "not_found") and cause in error["cause"]
     assert "the name, the split and the network" in error["next_step"] and not list(hub.iterdir())
+
+
+def test_without_a_network_the_cache_answers_and_nothing_is_waited_for(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    began = time.monotonic()
+    code, events = run(NAME, hub / "out.jsonl", {"hub_split": "train[:2]"})  # type: ignore[arg-type]
+    assert code == 0 and questions(hub / "out.jsonl") == ["q1", "q2"], events[-1]
+    code, events = run("owner/other", hub / "other.jsonl", {})  # type: ignore[arg-type]
+    assert code == 4 and "http://127.0.0.1:9 cannot be reached: Connection refused" in events[-1]["cause"]
+    assert time.monotonic() - began < 15  # the client of the hub alone tries for half a minute
 
 
 def test_from_the_engine_and_only_where_there_is_no_such_file(

@@ -112,7 +112,6 @@ SEEN: dict[str, tuple[Any, Callable[[Built], Any], Any]] = {
     "use_dora": (True, lambda b: any("magnitude" in name for name, _ in b.trainer.model.named_parameters()), True),
     "lr_schedule": ("constant", lambda b: b.learning_rates(10)[-1], 2e-4),
     "optimizer": ("adamw_8bit", lambda b: b.optimizer_bits(), 8),
-    "max_grad_norm": (0.5, lambda b: b.args.max_grad_norm, 0.5),
     "text_template": (
         "Q: {user} A: {assistant}",
         lambda b: b.tokenizer.decode(b.parts[0].input_ids[0]).startswith("Q: "),
@@ -123,15 +122,10 @@ SEEN: dict[str, tuple[Any, Callable[[Built], Any], Any]] = {
         lambda b: b.trainer.compute_loss(b.trainer.model, b.first_batch()).item(),
         7.0,
     ),
-    "keep_checkpoints": (5, lambda b: b.trainer.kept, 5),
-    "early_stopping": (3, lambda b: b.trainer.reporter.patience, 3),
     "sample_prompts": (["Hello?"], lambda b: b.trainer.reporter.prompts, ["Hello?"]),
     "sample_tokens": (0, lambda b: b.trainer.reporter.prompts, []),
     "batch_size": (4, lambda b: len(b.first_rows()), 4),
-    "gradient_accumulation_steps": (8, lambda b: b.args.gradient_accumulation_steps, 8),
     "learning_rate": (5e-4, lambda b: max(b.learning_rates(10)), 5e-4),
-    "num_epochs": (3, lambda b: b.args.num_train_epochs, 3),
-    "max_steps": (7, lambda b: b.args.max_steps, 7),
     "max_seq_length": (60, lambda b: max(map(len, b.parts[0].input_ids)) <= 60, True),
     "warmup_ratio": (0.5, lambda b: argmax(b.learning_rates(10)), 5),
     "weight_decay": (
@@ -148,11 +142,13 @@ SEEN: dict[str, tuple[Any, Callable[[Built], Any], Any]] = {
         lambda b: type(b.trainer.model.base_model.model.model.layers[0].mlp.up_proj).__name__,
         "Linear4bit",
     ),
-    "logging_steps": (5, lambda b: b.args.logging_steps, 5),
-    "save_steps": (3, lambda b: (b.args.save_steps, b.args.eval_steps), (3, 3)),
     "eval_share": (0.25, lambda b: (len(b.parts[0].input_ids), len(b.parts[1].input_ids)), (30, 10)),
 }
-SEEN_ELSEWHERE = {"seed", "base_model", "device", "use_best", "report_to"}
+SEEN_ELSEWHERE = {
+    "seed", "base_model", "device", "use_best", "report_to",  # below
+    "gradient_accumulation_steps", "num_epochs", "max_steps", "logging_steps", "save_steps", "keep_checkpoints",
+    "early_stopping", "max_grad_norm",  # test_parameters_in_a_run.py
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +178,11 @@ def test_seed_changes_the_order_and_the_first_weights(tiny_model: Path, data: Pa
 
     assert seen(1) == seen(1)
     assert seen(1)[0] != seen(2)[0] and seen(1)[1] != seen(2)[1]
+
+
+def test_no_step_of_a_short_run_is_lost_to_a_warm_up(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    assert Built({}, tiny_model, data, tmp_path).learning_rates(3)[0] == 2e-4
+    assert Built({}, tiny_model, data, tmp_path).learning_rates(40)[0] == 0  # 1.2 steps, so two of them
 
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,8 @@ def test_an_end_of_turn_that_is_not_learned_is_seen(config: TrainConfig, tiny_mo
     ("changes", "cause"),
     [
         ({"target_modules": ["q_proj", "nowhere"]}, "no layers called nowhere"),
+        ({"target_modules": [""]}, "no layers called ''"),
+        ({"method": "full", "quantization": "nf4"}, "method full does not go with quantization nf4"),
         ({"loss": "nowhere:nothing"}, "nowhere:nothing cannot be loaded"),
         ({"loss": "textwrap:dedent"}, r"textwrap:dedent takes \(text\)"),
     ],

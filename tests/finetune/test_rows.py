@@ -107,7 +107,7 @@ def test_a_small_dataset_still_holds_something_out() -> None:
         ('{"role": "assistant": "x"}', "line 1 is not JSON"),
         ("[1]", "line 1"),
         ('{"messages": [{"role": "user", "content": "x"}]}', "no assistant turn"),
-        ("", "no assistant turn"),
+        ("", "is empty"),
         ('{"messages": ' + "[" * 100000, "line 1 is not JSON"),
     ],
 )

@@ -21,6 +21,7 @@ from finetune import base_model, embedded_model
 from finetune.methods import custom_loss
 from ftui.commands.train import watch
 from ftui.console import Common
+from ftui.widgets import run_figures
 
 LOSSES = Path(__file__).parent / "losses.py"
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "contrastive_loss.py"
@@ -60,6 +61,8 @@ def test_all_weights_make_a_model_that_can_be_a_base(
 
     dataset = engine.datasets.get(str(dataset_file))
     config = config_for(tiny_model, method="full", learning_rate=1e-3, max_steps=4, save_steps=2)
+    with pytest.raises(UserError, match="does not go with quantization nf4"):
+        engine.train(dataset, config.model_copy(update={"quantization": "nf4"}), name="whole")
     run = engine.train(dataset, config, name="whole")
     finished(engine, run)
     assert run.result()["model"] == "whole" and not engine.adapters.list()
@@ -89,7 +92,9 @@ def test_a_gguf_file_is_a_base_model(engine: LLMEngine, dataset_file: Path) -> N
         base_model.load_model(str(file), "cpu", "fp32", "nf4")
 
 
-def test_early_stopping_takes_the_best_checkpoint(engine: LLMEngine, tiny_model: Path, tmp_path: Path) -> None:
+def test_early_stopping_takes_the_best_checkpoint_and_says_so(
+    engine: LLMEngine, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Random answers can be learned by heart and never foretold: the held-out loss must rise."""
     import random
 
@@ -106,10 +111,18 @@ def test_early_stopping_takes_the_best_checkpoint(engine: LLMEngine, tiny_model:
     )  # fmt: skip
     run = engine.train(dataset, config, name="noisy")
     finished(engine, run)
+    assert watch(engine, run, Common(home=engine.workspace.home)) == 0
+    told = f"at step {run.result()['steps']} of {progress_of(run).total_steps}: the held-out loss did not fall in 3"
+    assert f"ended:     early, {told} evaluations" in capsys.readouterr().out
+    assert [event["text"] for event in events_of(run, "phase") if event["name"] == "early"] == [
+        f"ends early, {told} evaluations"
+    ]
     progress = progress_of(run)
+    assert "ended early, at step" in run_figures.head(run, run.status(), progress, 80).plain
     best_step, best = min(progress.eval_losses, key=lambda point: point[1])
     result = run.result()
     assert result["steps"] < (progress.total_steps or 0) and result["steps"] > best_step
+    assert result["loss"] == dict(progress.losses)[best_step]  # of the weights that were taken
     assert result["taken_step"] == best_step and result["eval_loss"] == pytest.approx(best)
     assert any("overfitting" in text and f"step {best_step}" in text for text in progress.warnings), progress.warnings
     assert [step for step, prompt, _ in progress.samples if prompt == "Which word?"] == [
@@ -151,6 +164,21 @@ def test_a_loss_that_is_not_there_is_one_line(engine: LLMEngine, tiny_model: Pat
     run = engine.train(dataset, config_for(tiny_model, loss="nowhere:nothing", max_steps=6), name="nothing")
     finished(engine, run, "failed")
     assert "nowhere:nothing cannot be loaded" in run.status().cause
+
+
+def test_a_fault_in_a_loss_is_told_with_its_line(
+    engine: LLMEngine, tiny_model: Path, dataset_file: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def mine(model, inputs, items):\n    return inputs['nothing']\n")
+    dataset = engine.datasets.get(str(dataset_file))
+    run = engine.train(dataset, config_for(tiny_model, loss=f"{file}:mine", max_steps=1), name="faulty")
+    finished(engine, run, "failed")
+    assert run.status().cause == f"the loss {file}:mine failed in line 2: KeyError: 'nothing'"
+    assert "Traceback" in run.log.read_text()
+    with pytest.raises(ZeroDivisionError, match="out of memory"):  # no fault of the loss
+        file.write_text("def mine(model, inputs, items):\n    raise ZeroDivisionError('CUDA out of memory')\n")
+        custom_loss(f"{file}:mine")(None, {}, 1)
 
 
 def test_a_stop_inside_a_long_step_comes_at_once_and_resumes_exactly(

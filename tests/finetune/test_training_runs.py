@@ -145,7 +145,7 @@ def test_an_incomplete_checkpoint_does_not_count(tmp_path: Path) -> None:
     assert checkpoints.newest_complete(tmp_path / "nothing") is None
 
 
-@pytest.mark.parametrize("case", ["no_answers", "no_weights", "accumulation"])
+@pytest.mark.parametrize("case", ["no_answers", "no_rows", "no_weights", "accumulation"])
 def test_bad_input_is_one_line_and_a_next_step(
     engine: LLMEngine, config: TrainConfig, dataset_file: Path, tmp_path: Path, case: str
 ) -> None:
@@ -154,6 +154,8 @@ def test_bad_input_is_one_line_and_a_next_step(
         if case == "no_answers":
             rows = [{"messages": row["messages"][:1], "conversation": row["conversation"]} for row in dialog_rows(40)]
             write_dataset(dataset_file, rows)
+        if case == "no_rows":
+            dataset_file.write_text("")
         if case == "no_weights":
             (tmp_path / "empty").mkdir()
             values["base_model"] = str(tmp_path / "empty")
@@ -168,7 +170,8 @@ def test_bad_input_is_one_line_and_a_next_step(
         cause, next_step = attempt()
     except UserError as error:
         cause, next_step = error.cause, error.next_step
-    assert {"no_answers": "no assistant turn", "no_weights": "no weights", "accumulation": "64 rows"}[case] in cause
+    causes = {"no_rows": "the dataset talk is empty", "no_answers": "no assistant turn"}
+    assert {**causes, "no_weights": "no weights", "accumulation": "64 rows"}[case] in cause
     assert next_step and "\n" not in cause and "Traceback" not in cause
 
 

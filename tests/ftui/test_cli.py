@@ -124,6 +124,9 @@ def test_train_status_log_evaluate_adapters(ftui: Any, engine: LLMEngine, tiny_m
     shown = json.loads(ftui("runs", "show", run["id"], "--json").stdout)
     assert (shown["config"]["lora_rank"], shown["config"]["seed"]) == (3, 7)
     assert shown["config"]["gradient_accumulation_steps"] == 4  # the preset's
+    assert shown["data_fingerprint"] and shown["packages"]["torch"] and shown["base_model"] == str(tiny_model)
+    text = ftui("runs", "show", run["id"]).stdout
+    assert f"packages.torch: {shown['packages']['torch']}\n" in text and "code.version: 0.1.0" in text
     assert json.loads((engine.workspace.training_config).read_text())["lora_rank"] == 3
 
     assert "✓ done" in ftui("llm", "status").stdout
@@ -162,6 +165,7 @@ def test_stop_and_resume_from_the_command_line(ftui: Any, engine: LLMEngine, tin
     assert run["state"] == "running"
     queued = json.loads(ftui("llm", "train", "talk", *base, "--detach", "--json").stdout)
     assert queued["state"] == "queued"
+    assert "waits for its device" in ftui("runs", "delete", queued["id"], code=6).stderr
     ftui("runs", "stop", queued["id"])
     assert "■ stopped" in ftui("llm", "stop", run["id"]).stdout
     assert "running" in json.loads(ftui("llm", "resume", run["id"], "--detach", "--json").stdout)["state"]

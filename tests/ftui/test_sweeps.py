@@ -54,10 +54,14 @@ def evaluated(number: int, times: int = 1) -> Callable[[list[Trial]], bool]:
 
 
 @pytest.mark.timeout(600)
-def test_a_sweep_is_stopped_killed_and_finished(engine: LLMEngine, tiny_model: Path, talk: Any, ftui: Any) -> None:
+def test_a_sweep_is_stopped_killed_and_finished(
+    engine: LLMEngine, tiny_model: Path, talk: Any, ftui: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Trial 1 is stopped and resumed with the sweep, trial 2 is pruned, in trial 3 the sweep is killed."""
     space = {"learning_rate": [3e-3, 1e-9, 1e-2]}
-    plan = make_plan(document(tiny_model, space=space, sampler="grid", pruner_startup=1))
+    monkeypatch.chdir(tiny_model.parent.parent)  # the trials run elsewhere
+    model = tiny_model.relative_to(Path.cwd())
+    plan = make_plan(document(model, space=space, sampler="grid", trials=5, pruner_startup=1))
     run = sweeps.start(engine, talk, plan, name="tuned")
     until(run, evaluated(1))
     sweeps.stop(engine, run)
@@ -76,6 +80,7 @@ def test_a_sweep_is_stopped_killed_and_finished(engine: LLMEngine, tiny_model: P
     assert engine.runs.wait(run, 240).state == "done", run.log.read_text()[-3000:]
 
     first, second, third = trials.read(run.folder)
+    assert "3 trials: the search space has no more combinations" in run.log.read_text()
     assert (first, second) == tuple(before[:2])  # not repeated
     assert third.state == "done" and third.objective is not None and first.objective is not None
     assert third.objective < first.objective
@@ -117,6 +122,9 @@ def test_what_cannot_be_started_is_refused_at_once(engine: LLMEngine, tiny_model
     with pytest.raises(UserError, match="no sweep yet"):
         sweeps.get(engine)
     assert engine.runs.list() == []
+    engine.runs.create("sweep", "other", ["true"], config=good.as_dict())
+    with pytest.raises(UserError, match="there is a sweep other already"):
+        sweeps.start(engine, talk, good, name="other")
 
 
 def test_the_command_line_shows_an_example_and_refuses_a_wrong_space(ftui: Any, tmp_path: Path) -> None:
@@ -125,6 +133,9 @@ def test_the_command_line_shows_an_example_and_refuses_a_wrong_space(ftui: Any, 
         ftui("llm", "sweep", str(tmp_path / "space.yaml"), "--trials", "3", "--preview", "--json").stdout
     )
     assert shown["trials"] == 3 and shown["space"]["lora_rank"]["choices"] == [4, 8, 16]
+    (tmp_path / "small.yaml").write_text("{space: {lora_rank: [4, 8]}, sampler: random, trials: 5}")
+    assert "2 trials, random" in (text := ftui("llm", "sweep", str(tmp_path / "small.yaml"), "--preview").stdout)
+    assert "not 5: the search space has no more combinations" in text
     (tmp_path / "wrong.yaml").write_text("space: {learning_rat: [1.0e-3]}")
     assert "did you mean learning_rate" in ftui("llm", "sweep", str(tmp_path / "wrong.yaml"), code=2).stderr
     ftui("llm", "sweep", str(tmp_path / "missing.yaml"), code=4)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from engines.config.train import TrainConfig
+from engines.contract import statefiles
 from engines.llm import LLMEngine
 from engines.running import history
 from engines.running.runs import Run
-from ftui.screens.compare import shortened
+from ftui.format import shortened
 from ftui.widgets import curves
-from tests.tui.conftest import JOB, ROOT, opened, start_run
+from ftui.widgets.list_table import ListTable
+from tests.tui.conftest import JOB, ROOT, add_dataset, opened, start_run
 
 
 def on_cpu(engine: LLMEngine, name: str, *flags: str) -> Run:
@@ -66,6 +69,46 @@ async def test_the_queue_is_reordered_and_left(engine: LLMEngine, tmp_path: Path
     end.touch()
     assert [engine.runs.wait(run, 30).state for run in (running, waiting[2], waiting[0])] == ["done"] * 3
     assert (waiting[0].status().started_at or 0) < (waiting[2].status().started_at or 0)
+
+
+async def test_at_80_columns_it_is_told_whole_how_long_each_took(engine: LLMEngine) -> None:
+    run = engine.runs.create("evaluate", "sample-20261128-0447-longer", ["true"], config={})
+    status = {"state": "stopped", "attempt": 1, "started_at": 1_700_000_000.0, "ended_at": 1_700_001_684.0}
+    statefiles.write_json(run.folder / "status.json", status)
+    async with opened(engine, (80, 24)) as ui:
+        await ui.press("t")
+        await ui.until(lambda: ui.shows("28 min 04 s"))
+        await ui.pilot.resize_terminal(140, 40)
+        await ui.until(lambda: ui.shows("28 min 04 s", "sample-20261128-0447-longer"))
+
+
+async def test_what_is_repeated_is_said_to_wait_where_it_does(
+    engine: LLMEngine, stand_in: Path, tmp_path: Path
+) -> None:
+    add_dataset(engine)
+    config = TrainConfig(base_model="embedded", gradient_accumulation_steps=1, device="cpu")
+    done = engine.train(engine.datasets.get("chats"), config, name="mine")
+    engine.runs.wait(done, 30)
+    end = tmp_path / "end"
+    running = on_cpu(engine, "running", "--wait-for", str(end))
+    async with opened(engine, (120, 40)) as ui:
+        await ui.press("t")
+        await ui.until(lambda: ui.shows("mine", "running"))
+        await ui.press("j", "R")
+        await ui.until(lambda: ui.shows("mine-again waits for its device", "◌ queued 1"))
+    end.touch()
+    engine.runs.wait(running, 30)
+
+
+async def test_a_cell_that_grows_is_shown_whole_also_where_it_was_drawn_meanwhile(engine: LLMEngine) -> None:
+    async with opened(engine) as ui:
+        table = ListTable(("name", "took"))
+        await ui.app.screen.mount(table)
+        table.fill([("one", ("mine", "42 s"))])
+        await ui.pilot.pause(0.2)
+        table.fill([("one", ("mine", "12 min 04 s"))])
+        assert "12 m" in table.render_line(1).text  # before the columns are measured
+        await ui.until(lambda: "12 min 04 s" in table.render_line(1).text)
 
 
 def test_names_that_end_differently_stay_different() -> None:
