@@ -7,10 +7,8 @@ a method starts it and returns the run, which any face can follow.
 from __future__ import annotations
 
 import os
-import tempfile
-import time
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,6 @@ from engines.contract import estimate, fingerprints, statefiles
 from engines.contract.errors import UserError
 from engines.data.datasets import SUFFIX, Dataset, Datasets
 from engines.running import devices, history
-from engines.running.questions import OnProgress, ask_script
 from engines.running.runs import Run, Runs, RunStatus
 from engines.servers.activation import Activation
 from engines.servers.server_fit import same_base
@@ -30,7 +27,8 @@ from engines.setup import doctor, gguf_tools
 from engines.setup.environments import Environments
 from engines.weights.adapters import Adapter, Adapters
 from engines.weights.models import Models
-from engines.workspace import Workspace, check_name, name_from
+from engines.weights.results import Results
+from engines.workspace import Workspace, name_from
 
 SAMPLE = Path(__file__).resolve().parent.parent / "finetune" / "sample" / "result.json"
 
@@ -47,6 +45,7 @@ class LLMEngine:
         self.serving = self.activation.serving
         self.models = Models(workspace)
         self.environments = Environments(workspace)
+        self.results = Results(self.runs, self.models, self.adapters)
 
     # --- datasets ---
 
@@ -62,13 +61,7 @@ class LLMEngine:
         if not file.exists() and not on_hub:
             raise UserError("not_found", f"there is no file or folder {file}", "Check the path.")
         target = self.datasets.target(name or self.dataset_name(source if on_hub else file), output)
-        argv = [
-            str(self._light_python()),
-            "-m",
-            "finetune.prepare_dataset",
-            str(source) if on_hub else str(file),
-            str(target),
-        ]
+        argv = [sys.executable, "-m", "finetune.prepare_dataset", str(source) if on_hub else str(file), str(target)]
         listener = self._listener(config) if config.transcribe_voice else None
         argv += ["--transcriber", "{run}/transcriber.json"] if listener else []
         argv += [] if output else ["--home", str(self.workspace.home)]
@@ -86,50 +79,12 @@ class LLMEngine:
 
         return transcriber(self.workspace, config.whisper_model, config.language)
 
-    def inspect(self, source: Path | str, config: PrepareConfig) -> dict[str, Any]:
-        """What a source holds and what would become of it; of large files by a sample. Takes about a second.
-
-        Raises UserError for what cannot be read.
-        """
-        with tempfile.TemporaryDirectory() as folder:
-            parameters = Path(folder) / "config.json"
-            statefiles.write_json(parameters, config.model_dump())
-            arguments = [os.path.expanduser(str(source)), "--config", str(parameters)]
-            return ask_script(self._light_python(), "finetune.inspect_dataset", arguments)
-
-    def show_tokens(self, dataset: Dataset, config: TrainConfig, first: int = 0, count: int = 3) -> dict[str, Any]:
-        """Rows as they will be trained, with what of them is learned, and all lengths in tokens. Takes some seconds.
-
-        Raises UserError for a base model that cannot be read.
-        """
-        which = ["--first", str(first), "--count", str(count)]
-        return self._ask_about_tokens("finetune.show_tokens", dataset, config, which)
-
-    def count_tokens(self, dataset: Dataset, config: TrainConfig, on_progress: OnProgress) -> dict[str, Any]:
-        """Rows, conversations, messages and tokens of all of a dataset, exactly and by source: some MB a second."""
-        return self._ask_about_tokens("finetune.count_tokens", dataset, config, [], on_progress)
-
-    def _ask_about_tokens(
-        self, module: str, dataset: Dataset, config: TrainConfig, more: list[str], on_progress: OnProgress | None = None
-    ) -> dict[str, Any]:
-        model = self.models.resolve(config.base_model, devices.resolve(config.device))
-        arguments = ["--dataset", str(dataset.path), "--model", model, "--max-length", str(config.max_seq_length)]
-        arguments += ["--text-template", config.text_template] if config.text_template else []
-        python, env = self.environments.require("llm"), self.environments.variables("llm")
-        return ask_script(python, module, [*arguments, *more], env, on_progress)
-
     def dataset_name(self, source: Path | str) -> str:
         """A name for what is made of `source`, and of nothing else; `result.json` is named after its folder."""
         path = Path(source)
         vague = path.stem in ("result", "_chat", "conversations") and path.parent.name
         stem = path.parent.name if vague else path.stem
         return self.datasets.free_name(name_from(stem.removesuffix("_dataset")), str(source))
-
-    def _light_python(self) -> Path:
-        """Preparing needs no torch, so our own interpreter does it."""
-        import sys
-
-        return Path(sys.executable)
 
     # --- training ---
 
@@ -202,7 +157,7 @@ class LLMEngine:
         config = self.as_seen_from_here(config)
         device = devices.resolve(config.device)
         model = self.models.resolve(config.base_model, device)
-        output = self._output(config, name, dataset)
+        output = self.results.place(config, name, dataset.name)
         if part_of is None:
             statefiles.write_json(self.workspace.training_config, config.model_dump())
         argv = [
@@ -234,7 +189,7 @@ class LLMEngine:
         """Train once more what `run` trained, with the same parameters, or with `changes` of them."""
         config = build(TrainConfig, {**history.config_of(run).model_dump(), **(changes or {})})
         data = self._data_of_run(run)
-        return self.train(data, config, name=name or self._free_name(history.name_after(run, "again"), config))
+        return self.train(data, config, name=name or self.results.free_name(history.name_after(run, "again"), config))
 
     def extend(self, run: Run, epochs: float, *, name: str | None = None) -> Run:
         """Go on with a finished training for more epochs, as a new run with a result of its own."""
@@ -243,7 +198,7 @@ class LLMEngine:
             raise UserError("conflict", f"{run.name} is {status.state}, not done", "Resume it instead.")
         config = history.longer(history.config_of(run), epochs)
         data = self._data_of_run(run)
-        name = name or self._free_name(history.name_after(run, "longer"), config)
+        name = name or self.results.free_name(history.name_after(run, "longer"), config)
         return self.train(data, config, name=name, after=run)
 
     def _data_of_run(self, run: Run) -> Dataset:
@@ -256,31 +211,6 @@ class LLMEngine:
                 "Start a new training with it.",
             )
         return dataset
-
-    def _output(self, config: TrainConfig, name: str | None, dataset: Dataset) -> Path:
-        """Where the result will lie: a name that is free. Raises UserError if the one asked for is not."""
-        if name is None:
-            name = self._free_name(f"{name_from(dataset.name)}-{time.strftime('%Y%m%d-%H%M')}", config)
-        folder = self._results(config)
-        check_name(name, "a model" if config.method == "full" else "an adapter")
-        if (folder / name).exists():
-            raise UserError("conflict", f"there is {folder / name} already", "Choose another name, or delete that one.")
-        if name in self._being_made():
-            raise UserError("conflict", f"a run is training {name} already", "Choose another name.")
-        return folder / name
-
-    def _results(self, config: TrainConfig) -> Path:
-        return self.models.folder if config.method == "full" else self.adapters.folder
-
-    def _being_made(self) -> set[str]:
-        """What the trainings that run or wait will be called."""
-        return {str(run.spec.get("adapter")) for run in self.runs.list("train") if run.status().active}
-
-    def _free_name(self, wanted: str, config: TrainConfig) -> str:
-        """`wanted`, with a number behind it if there is such a result, or soon will be."""
-        taken, folder = self._being_made(), self._results(config)
-        names = (wanted if number == 1 else f"{wanted}-{number}" for number in count(1))
-        return next(name for name in names if name not in taken and not (folder / name).exists())
 
     def _training_variables(self, config: TrainConfig) -> dict[str, str]:
         """The environment of a training: the person's own modules can be imported where a loss of theirs is used."""

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter, validators
 
 from engines.config.prepare import PrepareConfig
 from engines.config.train import TrainConfig, preset
-from engines.data import exports
+from engines.data import exports, looks
 from engines.data.merging import merge as merge_datasets
 from ftui import format, problem_lines
 from ftui.commands.llm import ConfigFile, chosen_dataset, merged, report_dataset
@@ -53,7 +53,7 @@ def inspect(
       ftui data inspect result.json --include-groups --redact
     """
     common = common or Common()
-    found = common.engine().inspect(source, merged(PrepareConfig(), config_file, flags))
+    found = looks.inspect(source, merged(PrepareConfig(), config_file, flags))
     if common.json:
         say_json(found)
         return 0
@@ -112,10 +112,10 @@ def tokens(
     engine = common.engine()
     dataset, config = chosen_dataset(engine, name), merged(preset("standard"), None, flags)
     if whole:
-        found = engine.count_tokens(dataset, config, counting(quiet=common.json))
+        found = looks.count_tokens(engine, dataset, config, counting(quiet=common.json))
         say_json(found) if common.json else show_statistics(found)
         return 0
-    found = engine.show_tokens(dataset, config, first, count)
+    found = looks.show_tokens(engine, dataset, config, first, count)
     if common.json:
         say_json(found)
         return 0

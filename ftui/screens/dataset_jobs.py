@@ -41,7 +41,9 @@ class DatasetJobs:
             app.show_error(error)
 
         panel.show_counting("counting tokens: reading the tokenizer")
-        work = partial(self.jobs.engine.count_tokens, panel.dataset, form.form.config, progress)
+        from engines.data import looks
+
+        work = partial(looks.count_tokens, self.jobs.engine, panel.dataset, form.form.config, progress)
         app.in_background("count", work, counted, failed)
 
     def do_rename(self) -> None:

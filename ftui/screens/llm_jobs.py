@@ -231,7 +231,9 @@ class Jobs(RunJobs):
             return
         config, first = panel.form.config, self.screen.dataset_panel.first
         self.ftui.say("Reading the tokenizer…")
-        work = partial(self.engine.show_tokens, dataset, config, first, SHOWN_ROWS)
+        from engines.data import looks
+
+        work = partial(looks.show_tokens, self.engine, dataset, config, first, SHOWN_ROWS)
         self.ftui.in_background("tokens", work, self._show_tokens)
 
     def _show_tokens(self, found: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ LEGEND = Content.assemble("Learned: ", ("like this", LEARNED), ", context: ", ("
 
 
 def draw(found: dict[str, Any]) -> Content:
-    """What `LLMEngine.show_tokens` tells."""
+    """What `engines.data.looks.show_tokens` tells."""
     share = found["too_long"] / max(1, found["counted"])
     lines = [
         LEGEND,
@@ -43,7 +43,7 @@ def draw_rows(rows: list[dict[str, Any]], first: int) -> list[Content]:
 
 
 def draw_counts(found: dict[str, Any]) -> Content:
-    """What `LLMEngine.count_tokens` tells."""
+    """What `engines.data.looks.count_tokens` tells."""
     share = found["too_long"] / max(1, found["rows"])
     lines = [
         Content(

@@ -12,6 +12,7 @@ import soxr
 
 from engines.config.prepare import PrepareConfig
 from engines.contract.errors import UserError
+from engines.data.looks import inspect
 from engines.llm import LLMEngine
 from engines.tts import TTSEngine
 from engines.workspace import Workspace
@@ -90,17 +91,15 @@ def test_the_model_and_the_language_are_named_with_the_preparation(tmp_path: Pat
 
 def test_a_look_does_not_listen_and_says_so(tmp_path: Path) -> None:
     export = write_export(tmp_path / "ChatExport")
-    found = LLMEngine(Workspace(tmp_path / "home")).inspect(export, PrepareConfig(transcribe_voice=True))
+    found = inspect(export, PrepareConfig(transcribe_voice=True))
     assert found["dropped"]["voice_message"] == 4 and "`ftui llm prepare`" in found["notes"][0]
-    assert LLMEngine(Workspace(tmp_path / "home")).inspect(export, PrepareConfig())["notes"] == []
+    assert inspect(export, PrepareConfig())["notes"] == []
 
 
 @pytest.mark.parametrize("alone", [{"language": "ru"}, {"whisper_model": "base"}])
 def test_a_language_of_voice_notes_is_no_filter(tmp_path: Path, alone: dict[str, str]) -> None:
     with pytest.raises(UserError, match="voice notes"):
-        LLMEngine(Workspace(tmp_path / "home")).inspect(
-            write_export(tmp_path / "ChatExport"), PrepareConfig.model_validate(alone)
-        )
+        inspect(write_export(tmp_path / "ChatExport"), PrepareConfig.model_validate(alone))
 
 
 def test_a_whisper_that_is_not_there_fails_with_its_cause(tmp_path: Path) -> None:
