@@ -23,7 +23,8 @@ from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.running import device_queue, processes
 from engines.running.launch import launch
-from engines.running.supervisor import DEFAULT_GRACE_SECONDS, ENDED
+from engines.running.stop import DEFAULT_GRACE_SECONDS
+from engines.running.supervisor import ENDED
 from engines.workspace import Workspace, check_name, is_real_dir
 
 FULL_BYTES = 1 << 20  # with less than this free a start that failed is put down to the disk

@@ -11,8 +11,7 @@ What it guarantees, and how:
   The device's lock is held by the job and by the supervisor: it outlives a supervisor
   that is killed, and a killed job's workers are ended before the next run may start.
 - Only the holder of supervisor.lock writes RUN_DIR/status.json.
-- A stop is a file, RUN_DIR/stop.json: first the job is left to save and end by itself,
-  then it gets SIGTERM, then everything that carries the run's mark is killed.
+- A stop is a file, RUN_DIR/stop.json, and goes on until nothing of the run is left: see stop.py.
 - If the supervisor dies the job goes on; `adopt` gives it a new supervisor, which learns
   the outcome from the job's own last word, RUN_DIR/result.json.
 
@@ -34,12 +33,10 @@ from engines.contract import statefiles
 from engines.running import causes, device_queue, processes
 from engines.running.job_start import CANNOT_START, StartingJob
 from engines.running.launch import leave_terminal
+from engines.running.stop import Stop
 
 ENDED = ("done", "stopped", "failed", "lost")
 TICK_SECONDS = 0.25
-TERM_SECONDS = 5.0
-SWEEP_SECONDS = 10.0
-DEFAULT_GRACE_SECONDS = 60.0
 RESERVE_BYTES = 256 * 1024  # given back when the disk is full, so that the verdict can be written
 
 
@@ -56,9 +53,7 @@ class Supervisor:
         self.ready_fd: int | None = ready_fd
         self.unsaved = False
         self.device: int | None = None  # the device's lock
-        self.stopping: str | None = None  # asked, terminated, killed
-        self.since = 0.0  # of `stopping`, monotonic: the wall clock may be set at any time
-        self.shut_down = False  # SIGTERM came
+        self.stop = Stop(run, self.spec["mark"], self.reserve)
         self.wakeup = self._catch_signals()
 
     # --- talking to the outside ---
@@ -99,7 +94,7 @@ class Supervisor:
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "shut_down", True))
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self.stop, "shut_down", True))
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         return reader
@@ -144,7 +139,7 @@ class Supervisor:
             self._announce_place(path)
         stamp = device_queue.stamp(path)
         ahead = device_queue.waiting_before(self.run, path, place)  # again, now that all who come see us
-        while self._stop_request() is None:
+        while self.stop.requested() is None:
             if stamp != device_queue.stamp(path):
                 stamp, place = device_queue.stamp(path), device_queue.place_of(self.run, queued_at)
                 ahead = device_queue.waiting_before(self.run, path, place)
@@ -221,8 +216,7 @@ class Supervisor:
                 ended, wait_status = os.waitpid(-1, os.WNOHANG)
             if ended == pid:
                 return os.waitstatus_to_exitcode(wait_status)
-            self._advance_stop(pid)
-            self.flush()
+            self._tick(pid)
 
     def wait_for_stranger(self, pid: int) -> None:
         """Wait for a job that an earlier supervisor started; its exit code is not to be had."""
@@ -230,63 +224,18 @@ class Supervisor:
         while processes.start_time(pid) == self.status.get("pid_started"):
             if self._sleep(handle):
                 break
-            self._advance_stop(pid)
-            self.flush()
+            self._tick(pid)
 
-    def _stop_request(self) -> float | None:
-        """Seconds of grace if a stop is wanted, else None."""
-        path = self.run / "stop.json"
-        if self.shut_down:
-            try:
-                statefiles.write_json(path, {"grace_seconds": DEFAULT_GRACE_SECONDS}, self.reserve)
-            except OSError:
-                return 0.0  # the job cannot be asked
-            self.shut_down = False
-        if not path.exists():
-            return None
-        grace = statefiles.read_object(path).get("grace_seconds")  # the file may be empty: see Runs.request_stop
-        return float(grace) if isinstance(grace, int | float) else DEFAULT_GRACE_SECONDS
-
-    def _advance_stop(self, pid: int) -> None:
-        """Ask, then SIGTERM, then SIGKILL to all of the run."""
-        grace = self._stop_request()
-        passed = time.monotonic() - self.since
-        if grace is None:
-            return
-        if self.stopping is None:
-            self.stopping = "asked"
-        elif self.stopping == "asked" and passed >= grace:
-            self.stopping = "terminated"
-            _signal_group(pid, signal.SIGTERM)
-        elif self.stopping != "asked" and passed >= TERM_SECONDS:
-            self.stopping = "killed"
-            self._signal_members(signal.SIGKILL)
-        else:
-            return
-        self.since = time.monotonic()
-        self.save(stopping=self.stopping)
-
-    def _members(self) -> set[int]:
-        """What carries the run's mark, and our children: the job and, as we are its subreaper, its orphans.
-
-        Two looks: a process may fork and end during one, and in the middle of an exec it has no environment.
-        """
-        mark, myself = self.spec["mark"], (os.getpid(),)
-        return {*processes.marked(mark, myself), *processes.children(), *processes.marked(mark, myself)}
-
-    def _signal_members(self, number: int) -> None:
-        processes.signal_marked(self.spec["mark"], number, (os.getpid(),))
-        for pid in processes.children():  # not reaped yet, so the number is theirs
-            try:
-                os.kill(pid, number)
-            except PermissionError:
-                pass
+    def _tick(self, pid: int) -> None:
+        if self.stop.advance(pid):
+            self.save(stopping=self.stop.stage)
+        self.flush()
 
     # --- the verdict ---
 
     def finish(self, exit_code: int | None) -> None:
         """Sweep what is left of the run, free the device, and write how the run ended."""
-        swept = self._sweep()
+        swept = self.stop.sweep(self._sleep)
         if self.device is not None:
             os.close(self.device)
         state, why = self._verdict(exit_code)
@@ -301,10 +250,10 @@ class Supervisor:
         if spoken in ("done", "stopped") and exit_code in (0, None):
             return spoken, {}
         if exit_code == 0:
-            return ("stopped" if self.stopping else "done"), {}
-        if self.stopping in ("terminated", "killed"):
+            return ("stopped" if self.stop.stage else "done"), {}
+        if self.stop.stage in ("terminated", "killed"):
             return "stopped", {"cause": "did not end by itself when asked to stop, so it was ended"}
-        if self.stopping and exit_code == -signal.SIGTERM:  # the machine shuts down
+        if self.stop.stage and exit_code == -signal.SIGTERM:  # the machine shuts down
             return "stopped", {"cause": "ended by SIGTERM while it was asked to stop"}
         oom_kills, offset = self.status.get("oom_kills", 0), self.status.get("log_offset", 0)
         why = causes.of_failure(self.run / "log", offset, exit_code, oom_kills)
@@ -313,17 +262,6 @@ class Supervisor:
         same_boot = self.status.get("boot_id") == processes.boot_id()
         cause = "ended while nothing watched it" if same_boot else "the machine was restarted while it ran"
         return "lost", {"cause": cause, "next_step": "Resume it."}
-
-    def _sweep(self) -> int:
-        """End whatever of the run outlived its job. Returns how many there were."""
-        left = len(self._members())
-        if left:
-            self._signal_members(signal.SIGTERM)
-        deadline = time.monotonic() + SWEEP_SECONDS
-        while self._members() and time.monotonic() < deadline:
-            self._sleep()
-            self._signal_members(signal.SIGKILL)
-        return left
 
     # --- taking over ---
 
@@ -336,7 +274,7 @@ class Supervisor:
             cause = "the machine was restarted while it waited"
             self.save(state="lost", ended_at=time.time(), cause=cause, next_step="Start it again.")
         elif self.status.get("state") == "running":
-            self.stopping, self.since = self.status.get("stopping"), time.monotonic()
+            self.stop.go_on(self.status.get("stopping"))
             self.save(adopted=self.status.get("adopted", 0) + 1)
             pid = self.status["pid"]
             if same_boot and processes.start_time(pid) == self.status["pid_started"]:
@@ -356,14 +294,6 @@ def _load_object(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _signal_group(pid: int, number: int) -> None:
-    """Signal the job's session; its number is safe: the job leads it and is not reaped yet."""
-    try:
-        os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _answer(ready_fd: int, word: str) -> None:
