@@ -12,7 +12,7 @@ from ftui.format import count, size
 SCARCE_MEMORY = 3e9
 SCARCE_DISK = 2e9
 MISSING = 4  # packages that are named
-FIRST_STEPS = (("o", "open a chat export (result.json)"), ("D", "run the demo on a sample chat"))
+FIRST_STEPS = (("o", "open a chat export, a table or a folder"), ("D", "run the demo on a sample chat"))
 
 
 def report(found: dict[str, Any]) -> Content:
