@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from engines.config.job import explain
 from engines.contract.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UserError
 from ftui.console import show_error
+from ftui.help_text import HelpText
 
 HELP = """Turn your own chats into a language-model adapter and recordings into a voice, on your own machine.
 
@@ -36,6 +37,7 @@ cli = App(
     help=HELP,
     version=version,
     help_format="plaintext",
+    help_formatter=HelpText(),
     default_parameter=Parameter(negative_iterable=()),
 )
 cli.command("ftui.commands.voice_demo:tts", name="tts")

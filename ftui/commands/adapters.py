@@ -98,7 +98,12 @@ def tag(
     remove: Annotated[list[str] | None, Parameter(help="A tag to take off; may be repeated")] = None,
     common: Common | None = None,
 ) -> int:
-    """Put tags on an adapter, or take them off. For example: ftui adapters tag me-v2 good faq --remove draft"""
+    """Put tags on an adapter, or take them off.
+
+    For example:
+
+      ftui adapters tag me-v2 good faq --remove draft
+    """
     common = common or Common()
     adapter = common.engine().adapters.tag(name, tags or (), remove or ())
     return _told(common, adapter.as_dict(), f"{name}: {' '.join(adapter.tags) or 'no tags'}")

@@ -238,3 +238,10 @@ def test_nothing_private_is_readable_by_others_and_no_token_is_written(
         assert canary.encode() not in path.read_bytes(), path
     everything = [engine.workspace.home, *engine.workspace.home.rglob("*")]
     assert [path for path in everything if path.stat().st_mode & 0o077] == []
+
+
+def test_help_fills_its_lines_and_keeps_commands_whole(ftui: Any) -> None:
+    text = ftui("llm", "chat", "--help", COLUMNS="60").stdout
+    assert "\n  ftui llm chat --base --adapter me-v1 --adapter me-v2 --temperature 0.7 --seed 3\n" in text
+    lines = text[text.index("A running server") : text.index("\n\nFor example")].split("\n")
+    assert len(lines) > 4 and all(40 < len(line) <= 60 for line in lines[:-1])
