@@ -244,4 +244,4 @@ def test_help_fills_its_lines_and_keeps_commands_whole(ftui: Any) -> None:
     text = ftui("llm", "chat", "--help", COLUMNS="60").stdout
     assert "\n  ftui llm chat --base --adapter me-v1 --adapter me-v2 --temperature 0.7 --seed 3\n" in text
     lines = text[text.index("A running server") : text.index("\n\nFor example")].split("\n")
-    assert len(lines) > 4 and all(40 < len(line) <= 60 for line in lines[:-1])
+    assert len(lines) > 4 and all(30 < len(line.rstrip()) <= 60 for line in lines[:-1])
