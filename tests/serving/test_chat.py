@@ -83,7 +83,8 @@ def test_only_runs_of_good_answers_become_rows(served: LLMEngine) -> None:
     with pytest.raises(UserError, match="no answer is rated good"):
         talk.send_good(served.datasets, "rated")
     talk.rate(0, "good")
-    assert talk.send_good(served.datasets, "rated")[1] == 1 and served.datasets.count_rows(dataset) == 3
+    dataset, rows = talk.send_good(served.datasets, "rated")
+    assert rows == 1 and served.datasets.count_rows(dataset) == 3
     with pytest.raises(UserError, match="no such answer"):
         talk.rate(2, "good")
 

@@ -238,7 +238,7 @@ def test_the_app_ends_at_once_while_answers_are_waited_for(served: LLMEngine) ->
 async def test_the_form_of_a_server_shows_what_its_kind_has(served: LLMEngine) -> None:
     async with opened(served, (110, 40)) as ui:
         await ui.press("V")
-        await ui.until(lambda: ui.shows("Start one"))
+        await ui.until(lambda: ui.shows("s starts one"))
         await ui.press("s")
         await ui.until(lambda: ui.shows("Start a model server", "Precision") and not ui.shows("Highest rank"))
         form = ui.app.screen.query_one(ConfigForm)

@@ -107,8 +107,9 @@ def test_a_base_model_without_a_template_gets_the_adapters_by_a_flag(tmp_path: P
     places = server_start.Llama(tmp_path / "tools", tmp_path / "programs", tmp_path / "cache")
     for kind, flag in (("vllm", "--chat-template"), ("llama-server", "--chat-template-file")):
         for template in (None, tmp_path / "chat_template.jinja"):
+            config = ServeConfig(kind=kind)
             wish = server_start.Wish(
-                ServeConfig(kind=kind), Path("python"), "m", "cpu", 8000, 16, None, places, None, template
+                config, Path("python"), "m", "cpu", 8000, 16, None, llama=places, template=template
             )
             argv, _ = server_start.command(wish)
             assert argv[argv.index(flag) + 1 :][:1] == [str(template)] if template else flag not in argv
