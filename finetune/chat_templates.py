@@ -39,7 +39,8 @@ def from_text(text: str) -> str:
     """A Jinja chat template made of a text such as `### Question: {user} ### Answer: {assistant}`.
 
     What stands before {user} begins a question, what stands between the two begins an answer, which ends with the
-    end-of-sequence token. What stands before {system}, if it is there, begins the system prompt.
+    end-of-sequence token. What stands before {system}, if it is there, begins the system prompt. Blanks before
+    {assistant} belong to the answer: tokens begin with their blank, and one that is half prompt is never answered.
     Raises UserError for a text without {user} or {assistant}, or with them in another order.
     """
     parts = PLACES.split(text)
@@ -50,15 +51,21 @@ def from_text(text: str) -> str:
             "the text template needs {user} and then {assistant}, each once, perhaps after {system}",
             "For example: ### Question: {user} ### Answer: {assistant}",
         )
-    before = {name: json.dumps(texts[place], ensure_ascii=False) for place, name in enumerate(names)}
+    prompt = texts[-2].rstrip(" \t")
+    before = {name: _quoted(texts[place]) for place, name in enumerate(names)} | {"assistant": _quoted(prompt)}
     before.setdefault("system", '""')
-    end = json.dumps(texts[-1], ensure_ascii=False)
+    blanks, end = _quoted(texts[-2].removeprefix(prompt)), _quoted(texts[-1])
     return (
         "{%- for message in messages -%}"
-        f"{{%- if message['role'] == 'assistant' -%}}{{{{- {before['assistant']} + message['content'] + eos_token "
-        f"+ {end} -}}}}"
+        f"{{%- if message['role'] == 'assistant' -%}}{{{{- {before['assistant']} + {blanks} + message['content'] "
+        f"+ eos_token + {end} -}}}}"
         f"{{%- elif message['role'] == 'system' -%}}{{{{- {before['system']} + message['content'] + '\\n' -}}}}"
         f"{{%- else -%}}{{{{- {before['user']} + message['content'] -}}}}{{%- endif -%}}"
         "{%- endfor -%}"
         f"{{%- if add_generation_prompt -%}}{{{{- {before['assistant']} -}}}}{{%- endif -%}}"
     )
+
+
+def _quoted(text: str) -> str:
+    """As a string of a Jinja template."""
+    return json.dumps(text, ensure_ascii=False)

@@ -22,6 +22,7 @@ from engines.contract.run_protocol import run_script, write_result
 from finetune import base_model, chat_templates, rows
 from finetune.filters import Duplicates, Languages
 from finetune.formats.dialog import Dialog, Turn
+from finetune.learned import rendered
 from finetune.row_file import Progress
 from finetune.show_tokens import histogram, what_is_asked
 from finetune.split_files import place
@@ -78,7 +79,7 @@ def count(dataset: Path, model: str, max_length: int, text_template: str = "") -
 def exact_lengths(dialogs: list[rows.Dialog], tokenizer: Any) -> Iterator[int]:
     """Tokens of each row, before anything is cut."""
     template = chat_templates.for_training(tokenizer)
-    texts = [dialog.text or rows.rendered(dialog.messages, tokenizer, chat_template=template) for dialog in dialogs]
+    texts = [dialog.text or rendered(dialog.messages, tokenizer, chat_template=template) for dialog in dialogs]
     coded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
     for dialog, ids in zip(dialogs, coded, strict=True):
         yield len(ids) + bool(dialog.text)

@@ -15,12 +15,14 @@ SYSTEM, QUESTION, ANSWER, NEXT = "<<S>>", "<<Q>>", "<<A>>", "<<N>>"  # stand whe
 class Pieces:
     """What the template writes around the texts. first: before a dialog's first question if there is no system text;
     system: before a system text; after_system: from there to the question; answer: from a question to its answer;
-    again: from an answer to the next question; end: after an answer, to stop at."""
+    lead: what the model says before the answer's text, a blank perhaps; again: from an answer to the next question;
+    end: after an answer, to stop at."""
 
     first: str
     system: str
     after_system: str
     answer: str
+    lead: str
     again: str
     end: str
 
@@ -37,14 +39,16 @@ def pieces(tokenizer: Any) -> Pieces | None:
         first, _, after_question = render(question, prompt=True).partition(QUESTION)
         before, _, rest = render(system, question, prompt=True).partition(SYSTEM)
         after_system, _, _ = rest.partition(QUESTION)
-        again = render(question, answer, ("user", NEXT), prompt=True).partition(ANSWER)[2].partition(NEXT)[0]
+        before_answer, _, rest = render(question, answer, ("user", NEXT), prompt=True).partition(ANSWER)
+        lead = before_answer.partition(QUESTION)[2].removeprefix(after_question)
+        again = rest.partition(NEXT)[0]
         end = render(question, answer).partition(ANSWER)[2].strip()
-        found = Pieces(first, before, after_system, after_question, again, end)
+        found = Pieces(first, before, after_system, after_question, lead, again, end)
         whole = render(system, question, answer, ("user", NEXT), prompt=True)
     except Exception:  # a template may refuse a role with any error
         return None
-    composed = f"{before}{SYSTEM}{after_system}{QUESTION}{after_question}{ANSWER}{again}{NEXT}{after_question}"
-    parts = (first, before, after_system, after_question, again, end)
+    composed = f"{before}{SYSTEM}{after_system}{QUESTION}{after_question}{lead}{ANSWER}{again}{NEXT}{after_question}"
+    parts = (first, before, after_system, after_question, lead, again, end)
     return found if composed == whole and end and not any("{{" in part or '"""' in part for part in parts) else None
 
 
@@ -61,7 +65,8 @@ def modelfile(source: str, tokenizer: Any, adapter: str = "") -> str:
         f'{{{{ else if eq .Role "user" }}}}{{{{ if eq $last "system" }}}}{found.after_system}'
         f'{{{{ else if eq $last "assistant" }}}}{found.again}{{{{ else }}}}{found.first}{{{{ end }}}}'
         f"{{{{ .Content }}}}{found.answer}"
-        '{{ else if eq .Role "assistant" }}{{ .Content }}{{ end }}{{ $last = .Role }}{{ end }}'
+        f'{{{{ else if eq .Role "assistant" }}}}{found.lead}{{{{ .Content }}}}{{{{ end }}}}'
+        "{{ $last = .Role }}{{ end }}"
     )
     stops = dict.fromkeys([found.end, tokenizer.eos_token or found.end])
     lines += [f'TEMPLATE """{template}"""', *(f'PARAMETER stop "{stop}"' for stop in stops)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from engines.contract import statefiles
 from engines.contract.dataset_files import part_paths, report_path
 from engines.contract.errors import UserError
 from finetune import chat_templates
+from finetune.learned import IGNORED, Coder, Message, Row
 from finetune.split_files import held_out_of
 
-IGNORED = -100  # the label of a token that is not learned
-Message = dict[str, str]
+BATCH = 256  # dialogs that are tokenized together
 
 
 @dataclass
@@ -154,32 +155,43 @@ def _sides(dialogs: list[Dialog], held: set[str]) -> tuple[list[Dialog], list[Di
     return train, [dialog for dialog in dialogs if dialog.conversation in held]
 
 
-def encode(dialogs: Iterable[Dialog], tokenizer: Any, max_length: int) -> Encoded:
+def encode(
+    dialogs: Iterable[Dialog], tokenizer: Any, max_length: int, progress: Callable[[int], None] = lambda done: None
+) -> Encoded:
     """Render and tokenize. Only assistant turns, each with its end-of-turn token, get labels.
 
     A dialog longer than `max_length` tokens loses whole turns from its end (counted as
-    shortened); one of which not even the first answer fits is dropped (counted).
+    shortened); one of which not even the first answer fits is dropped (counted). progress: is
+    told how many dialogs are done.
     """
     encoded = Encoded()
-    template = chat_templates.for_training(tokenizer)
-    for dialog in dialogs:
-        if dialog.text:
-            _encode_text(dialog.text, tokenizer, max_length, encoded)
-            continue
-        messages = dialog.messages
-        row = None
-        while messages:
-            row = _encode_dialog(messages, tokenizer, dialog.unlearned, template)
-            if len(row[0]) <= max_length:
-                break
-            messages = _without_last_answer(messages)
-        if not messages or row is None or all(label == IGNORED for label in row[1]):
-            encoded.dropped += 1
-            continue
-        encoded.shortened += len(messages) < len(dialog.messages)
-        encoded.input_ids.append(row[0])
-        encoded.labels.append(row[1])
+    coder = Coder(tokenizer, chat_templates.for_training(tokenizer))
+    remaining, done = iter(dialogs), 0
+    while batch := list(islice(remaining, BATCH)):
+        coded = coder.code([(dialog.messages, dialog.unlearned) for dialog in batch if not dialog.text])
+        for dialog in batch:
+            if dialog.text:
+                _encode_text(dialog.text, tokenizer, max_length, encoded)
+            else:
+                _add(dialog, next(coded), coder, max_length, encoded)
+        done += len(batch)
+        progress(done)
     return encoded
+
+
+def _add(dialog: Dialog, row: Row, coder: Coder, max_length: int, encoded: Encoded) -> None:
+    """Put a dialog's `row` to the others, with fewer turns if it is too long, or count it as dropped."""
+    messages = dialog.messages
+    while messages and len(row[0]) > max_length:
+        messages = _without_last_answer(messages)
+        if messages:
+            row = next(coder.code([(messages, dialog.unlearned)]))
+    if not messages or all(label == IGNORED for label in row[1]):
+        encoded.dropped += 1
+        return
+    encoded.shortened += len(messages) < len(dialog.messages)
+    encoded.input_ids.append(row[0])
+    encoded.labels.append(row[1])
 
 
 def _encode_text(text: str, tokenizer: Any, max_length: int, encoded: Encoded) -> None:
@@ -196,61 +208,3 @@ def _without_last_answer(messages: list[Message]) -> list[Message]:
     """The dialog up to the answer before the last one; empty if there is none."""
     answers = [index for index, turn in enumerate(messages[:-1]) if turn["role"] == "assistant"]
     return messages[: answers[-1] + 1] if answers else []
-
-
-def _encode_dialog(
-    messages: list[Message], tokenizer: Any, unlearned: frozenset[int], template: str | None
-) -> tuple[list[int], list[int]]:
-    def render(turns: list[Message], **options: Any) -> str:
-        return rendered(turns, tokenizer, chat_template=template, **options)
-
-    text = render(messages)
-    spans = answer_spans(messages, render, text, unlearned, tokenizer.eos_token or "")
-    coding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    labels = [
-        token if any(start >= low and end <= high for low, high in spans) else IGNORED
-        for token, (start, end) in zip(coding["input_ids"], coding["offset_mapping"], strict=True)
-    ]
-    return coding["input_ids"], labels
-
-
-def rendered(messages: list[Message], tokenizer: Any, **options: Any) -> str:
-    """Raises UserError where the template refuses: some want a question and an answer by turns, or no system turn."""
-    from jinja2 import TemplateError
-
-    try:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
-    except TemplateError as error:
-        raise UserError(
-            "bad_input",
-            f"this model's chat template refuses a dialog: {str(error)[:200]}",
-            "Prepare the dataset with joined messages and without a system prompt, or set text_template.",
-        ) from None
-
-
-def answer_spans(
-    messages: list[Message], render: Callable[..., str], text: str, unlearned: frozenset[int], end_of_text: str
-) -> list[tuple[int, int]]:
-    """Where in the rendered `text` the assistant speaks: [start, end) in characters.
-
-    Found by rendering the dialog up to each answer, so it works for every chat template
-    whose rendering of a dialog begins with the rendering of its beginning. A span runs from
-    the end of the generation prompt to the end-of-turn token, which is learned too;
-    white space after it is not. What some templates write at the very end of a text, `end_of_text`, does not count.
-    """
-    spans = []
-    for index, turn in enumerate(messages):
-        if turn["role"] != "assistant" or index in unlearned:
-            continue
-        before = render(messages[:index], add_generation_prompt=True)
-        through = render(messages[: index + 1])
-        if not text.startswith(through):
-            through = through.removesuffix(end_of_text)
-        if not through.startswith(before) or not text.startswith(through):
-            raise UserError(
-                "bad_input",
-                "this model's chat template changes earlier turns, so the learned part cannot be told apart",
-                "Choose another base model.",
-            )
-        spans.append((len(before), len(through.rstrip())))
-    return spans

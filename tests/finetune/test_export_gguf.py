@@ -19,7 +19,7 @@ from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.setup import gguf_tools, llama_cpp
 from engines.weights.adapter_transfer import import_adapter
-from finetune import export_folder, export_gguf, ollama
+from finetune import base_model, export_folder, export_gguf, ollama
 from ftui.cli import run
 
 TOOLS, LLAMA = os.environ.get("FTUI_GGUF_TOOLS"), os.environ.get("FTUI_LLAMA")
@@ -54,6 +54,15 @@ def test_the_modelfile_renders_dialogs_as_the_model_was_taught(embedded_model: P
     text = ollama.modelfile("./x.gguf", tokenizer)
     assert as_ollama_would(text, turns) == expected
     assert text.startswith("FROM ./x.gguf\n") and 'PARAMETER stop "<|im_end|>"' in text
+
+
+@pytest.mark.model
+def test_a_blank_that_the_model_was_taught_to_say_is_no_part_of_the_prompt(embedded_model: Path) -> None:
+    tokenizer = base_model.load_tokenizer(str(embedded_model), "Question: {user} Answer: {assistant}")
+    found = ollama.pieces(tokenizer)
+    assert found is not None and (found.answer, found.lead) == (" Answer:", " ")
+    text = ollama.modelfile("./x.gguf", tokenizer)
+    assert "{{ .Content }} Answer:{{ else" in text and '"assistant" }} {{ .Content }}{{ end }}' in text
 
 
 def test_the_bits_of_a_weight_are_counted_not_named(tmp_path: Path) -> None:

@@ -216,10 +216,10 @@ class TemplateOnly:
         )
         return text[0]
 
-    def __call__(self, text: str, **_: Any) -> dict[str, Any]:
+    def __call__(self, texts: list[str], **_: Any) -> dict[str, Any]:
         return {
-            "input_ids": [ord(letter) for letter in text],
-            "offset_mapping": [(place, place + 1) for place in range(len(text))],
+            "input_ids": [[ord(letter) for letter in text] for text in texts],
+            "offset_mapping": [[(place, place + 1) for place in range(len(text))] for text in texts],
         }
 
 

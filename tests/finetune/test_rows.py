@@ -13,7 +13,7 @@ from engines.config.prepare import PrepareConfig
 from engines.contract import fingerprints
 from engines.contract.dataset_files import part_paths
 from engines.contract.errors import UserError
-from finetune import rows
+from finetune import base_model, rows
 from finetune.prepare_dataset import prepare
 from finetune.rows import IGNORED, Dialog, encode, read_dialogs, split
 
@@ -53,6 +53,48 @@ def test_the_tokens_of_an_answer_are_those_that_generation_would_produce(tokeniz
     assert encoded.input_ids[0][: len(prompt)] == prompt
     assert all(label == IGNORED for label in encoded.labels[0][: len(prompt)])
     assert encoded.labels[0][len(prompt)] != IGNORED
+
+
+def assert_prompts_are_those_of_generation(dialog: Dialog, tokenizer: Any) -> None:
+    """Each answer is learned from its first token on, and before it stands what generation begins with."""
+    encoded = encode([dialog], tokenizer, 512)
+    ids, labels = encoded.input_ids[0], encoded.labels[0]
+    for place in range(1, len(dialog.messages), 2):
+        prompt = tokenizer.apply_chat_template(dialog.messages[:place], add_generation_prompt=True, return_dict=True)
+        before = prompt["input_ids"]
+        assert ids[: len(before)] == before
+        assert labels[len(before) - 1] == IGNORED and labels[len(before)] == ids[len(before)]
+    learned = tokenizer.decode([label for label in labels if label != IGNORED]).split(tokenizer.eos_token)
+    assert [text.strip() for text in learned] == [*(turn["content"] for turn in dialog.messages[1::2]), ""]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "### Question: {user} ### Answer: {assistant}",
+        "Text: {user} Label:\t{assistant}",
+        "Q: {user}\nA:\n{assistant}",
+        "{system}Q{user}A  {assistant}",
+    ],
+)
+def test_the_first_token_of_an_answer_is_learned_with_a_text_template(embedded_model: Path, template: str) -> None:
+    tokenizer = base_model.load_tokenizer(str(embedded_model), template)
+    assert_prompts_are_those_of_generation(talk("Who?", "It is 1.", "What?", "negative"), tokenizer)
+
+
+def test_of_a_prompt_that_ends_with_a_blank_no_token_reaches_into_the_answer(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some models' own templates write such a prompt."""
+    own = "{% for m in messages %}{% if m.role == 'user' %}{{ 'USER: ' + m.content + ' ASSISTANT: ' }}"
+    own += "{% else %}{{ m.content + eos_token }}{% endif %}{% endfor %}"
+    monkeypatch.setattr(tokenizer, "chat_template", own)
+    assert_prompts_are_those_of_generation(talk("Who?", "It is 1."), tokenizer)
+
+
+def test_a_row_without_turns_is_dropped_and_counted(tokenizer: Any) -> None:
+    encoded = encode([Dialog([], "0"), talk("a", "b"), Dialog([], "1", text="words")], tokenizer, 512)
+    assert (encoded.dropped, len(encoded.input_ids)) == (1, 2)
 
 
 def test_turns_that_were_not_joined_are_each_learned_or_refused_in_words(
