@@ -26,7 +26,7 @@ from finetune.fast.loss import loss_of_learned
 from finetune.fast.packs import divide
 from finetune.fast.probe import bf16_products_are_fast
 
-DEPTHS = (2, 4)  # layers that are run
+DEPTHS = (2, 4)  # layers that are run; all of them where there are no more
 NF4_BYTES = 0.516  # of a parameter: 4 bits, and the block scales quantised once more (64 and 256 a block, 32 bits)
 OPTIMIZER_BYTES = {"adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
 FIRST_USE = 100 << 20  # of libraries' code that only a training touches, or makes: 104 MB were measured
@@ -171,7 +171,10 @@ def activations(configuration: Any, config: TrainConfig, family: Family, plan: P
     What is alive where the passes meet, and what is left at the end (gradients), each grows by the same amount with
     each layer; what comes and goes meanwhile does not grow.
     """
-    more = int(configuration.get_text_config().num_hidden_layers) - DEPTHS[1]
+    layers = int(configuration.get_text_config().num_hidden_layers)
+    if layers <= DEPTHS[1]:
+        return _passes(configuration, config, family, plan, layers)[2]
+    more = layers - DEPTHS[1]
     small, large = (_passes(configuration, config, family, plan, depth) for depth in DEPTHS)
     between, at_end = (
         high + more * (high - low) // (DEPTHS[1] - DEPTHS[0]) for low, high in zip(small[:2], large[:2], strict=True)

@@ -6,6 +6,7 @@ Nothing of it is trained here; finetune/train.py trains it, finetune/preflight.p
 from __future__ import annotations
 
 import importlib.util
+import math
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -69,7 +70,7 @@ def training_arguments(
         learning_rate=config.learning_rate,
         num_train_epochs=config.num_epochs,
         max_steps=config.max_steps or -1,
-        warmup_steps=config.warmup_ratio,  # a float below 1 is a share of all steps
+        warmup_steps=min(config.warmup_ratio, math.nextafter(1, 0)),  # a share of all steps; 1 would be a single step
         lr_scheduler_type=config.lr_schedule,
         optim=methods.optimizer_name(config, family),
         max_grad_norm=config.max_grad_norm,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import os
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 from engines.config.job import load
 from engines.config.train import TrainConfig
 from engines.contract import checkpoints, fingerprints
+from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script, write_result
 from finetune import gauges, saving
@@ -67,6 +69,7 @@ def finish(prepared: Prepared, arguments: argparse.Namespace, config: TrainConfi
     if parts[1].input_ids and trainer.eval_loss_at(state.global_step) is None:
         trainer.evaluate()
     step, eval_loss = take_best(trainer, config)
+    check_finite(trainer, eval_loss)
     losses = [entry["loss"] for entry in state.log_history if "loss" in entry and entry["step"] <= step]
     figures = {
         "steps": state.global_step,
@@ -112,6 +115,18 @@ def take_best(trainer: Any, config: TrainConfig) -> tuple[int, float | None]:
     taken = checkpoints.step_of(best[0])
     emit("phase", name="best", text=f"taking step {taken}: its held-out loss of {best[1]:.4f} is the lowest")
     return taken, best[1]
+
+
+def check_finite(trainer: Any, eval_loss: float | None) -> None:
+    """Raises UserError if what was learned is worth nothing: weights, or the held-out loss, that are no numbers."""
+    trained = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
+    if all(bool(parameter.isfinite().all()) for parameter in trained) and math.isfinite(eval_loss or 0):
+        return
+    raise UserError(
+        "failed",
+        "the training went wrong: what it learned or its held-out loss is not a number (NaN) any more",
+        "Train again with a lower learning_rate, a larger warmup_ratio, or precision bf16 or fp32.",
+    )
 
 
 def main() -> None:

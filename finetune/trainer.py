@@ -147,6 +147,17 @@ class Trainer(SFTTrainer):
 
     # --- checkpoints ---
 
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Go on with the learning rate of this schedule: the checkpoint's may be the end of a shorter one."""
+        super()._load_optimizer_and_scheduler(checkpoint)
+        schedule = self.lr_scheduler
+        if checkpoint is None or not isinstance(schedule, torch.optim.lr_scheduler.LambdaLR):
+            return
+        begun = zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
+        schedule._last_lr = [highest * share(schedule.last_epoch) for highest, share in begun]
+        for group, rate in zip(self.optimizer.param_groups, schedule._last_lr, strict=True):
+            group["lr"] = rate
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         step = self.state.global_step
         folder = Path(self.args.output_dir) / f"checkpoint-{step}"

@@ -24,25 +24,26 @@ class Watch:
 
     total_steps: int
     seconds_per_token: float | None = None
-    losses: list[tuple[int, float]] = field(default_factory=list)
+    losses: list[tuple[int, float]] = field(default_factory=list)  # finite ones, of each step
     eval_losses: list[tuple[int, float]] = field(default_factory=list)
     _gradients: deque[float] = field(default_factory=lambda: deque(maxlen=USUAL_STEPS))
     _slow: int = 0
+    _zero_since: int | None = None
     _said: set[str] = field(default_factory=set)
 
     def look(self, step: int, figures: dict[str, Any]) -> list[str]:
         """The warnings that the figures of `step` give rise to."""
         loss, eval_loss = figures.get("loss"), figures.get("eval_loss")
-        if loss is not None:
+        if loss is not None and math.isfinite(loss):
             self.losses.append((step, loss))
-        if eval_loss is not None:
+        if eval_loss is not None and math.isfinite(eval_loss):
             self.eval_losses.append((step, eval_loss))
         found = [
             *self._not_a_number(step, loss, figures.get("grad_norm")),
             *self._exploding(step, figures.get("grad_norm")),
             *self._rate_of_zero(step, figures.get("learning_rate")),
             *self._slower(figures.get("tokens_per_second")),
-            *(self._overfitting() if eval_loss is not None else ()),
+            *(self._overfitting() if eval_loss is not None and self.eval_losses else ()),
         ]
         return [text for key, text in found if not (key in self._said or self._said.add(key))]  # type: ignore[func-returns-value]
 
@@ -67,8 +68,14 @@ class Watch:
         return []
 
     def _rate_of_zero(self, step: int, rate: float | None) -> list[tuple[str, str]]:
-        if rate == 0 and 1 < step < self.total_steps:
-            return [("zero", f"the learning rate is 0 since step {step}: nothing more is learned")]
+        if rate is None:
+            return []
+        if rate != 0 or not 1 < step < self.total_steps:
+            self._zero_since = None
+        elif self._zero_since is None:
+            self._zero_since = step  # a single one may be the end of a schedule that another one goes on from
+        else:
+            return [("zero", f"the learning rate is 0 since step {self._zero_since}: nothing more is learned")]
         return []
 
     def _slower(self, tokens_per_second: float | None) -> list[tuple[str, str]]:
@@ -100,6 +107,7 @@ class Watch:
 
 
 def evaluations_without_gain(log: list[dict[str, Any]]) -> int:
-    """How many evaluations in a trainer's log have passed since the lowest held-out loss."""
-    losses = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
+    """How many evaluations in a trainer's log have passed since the lowest held-out loss; NaN is higher than any."""
+    measured = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
+    losses = [loss if math.isfinite(loss) else math.inf for loss in measured]
     return len(losses) - 1 - min(range(len(losses)), key=losses.__getitem__) if losses else 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -40,15 +40,19 @@ USUAL = Family()
 
 # Gemma-3n in 4 bit fails inside altup; at usual learning rates its loss becomes 0 and its gradient NaN;
 # merged with a class that holds the text part alone it lacks per_layer_token_embd when it becomes GGUF.
+GEMMA3N_TEXT = Family(
+    sixteen_bit=("altup", "altup_projections", "altup_unembed_projections", "lm_head"),
+    optimizer="paged_adamw_32bit",
+    learning_rate=5e-6,
+    warmup_ratio=0.1,
+)
 FAMILIES: dict[str, Family] = {
-    "gemma3n": Family(
-        sixteen_bit=("altup", "altup_projections", "altup_unembed_projections", "lm_head"),
+    "gemma3n": replace(
+        GEMMA3N_TEXT,
         towers=("vision_tower", "audio_tower", "embed_vision", "embed_audio"),
-        optimizer="paged_adamw_32bit",
-        learning_rate=5e-6,
-        warmup_ratio=0.1,
         auto_class="Gemma3nForConditionalGeneration",
     ),
+    "gemma3n_text": GEMMA3N_TEXT,
     "gemma3": Family(
         sixteen_bit=("lm_head",),
         towers=("vision_tower", "multi_modal_projector"),

@@ -13,8 +13,8 @@ def always_seven(model: Any, inputs: dict[str, Any], num_items_in_batch: Any) ->
 
 
 def breaks(model: Any, inputs: dict[str, Any], num_items_in_batch: Any) -> Any:
-    """The cross-entropy, until it is not a number any more."""
-    breaks.calls = getattr(breaks, "calls", 0) + 1  # type: ignore[attr-defined]
+    """The cross-entropy, until it is not a number any more, after six batches of training."""
+    breaks.calls = getattr(breaks, "calls", 0) + model.training  # type: ignore[attr-defined]
     return _cross_entropy(model, inputs, num_items_in_batch) * (float("nan") if breaks.calls > 6 else 1)  # type: ignore[attr-defined]
 
 

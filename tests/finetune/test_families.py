@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,24 +67,32 @@ def gemma3() -> Any:
     return Gemma3ForConditionalGeneration(config)
 
 
+GEMMA3N_TEXT = {
+    **SMALL,
+    "vocab_size_per_layer_input": 300,
+    "hidden_size_per_layer_input": 8,
+    "intermediate_size": [64, 64],
+    "num_kv_shared_layers": 0,
+    "laurel_rank": 4,
+    "altup_num_inputs": 2,
+    "layer_types": ["sliding_attention", "full_attention"],
+    "activation_sparsity_pattern": [0.0, 0.0],
+    "sliding_window": 16,
+}
+
+
+def gemma3n_text() -> Any:
+    from transformers import Gemma3nForCausalLM, Gemma3nTextConfig
+
+    return Gemma3nForCausalLM(Gemma3nTextConfig(**GEMMA3N_TEXT))
+
+
 def gemma3n() -> Any:
     """Its text and audio parts are the real ones. Its vision tower is one of timm, which is not among the packages
     here; a small Siglip stands in its place, under its name.
     """
     from transformers import Gemma3nConfig, Gemma3nForConditionalGeneration
 
-    text = {
-        **SMALL,
-        "vocab_size_per_layer_input": 300,
-        "hidden_size_per_layer_input": 8,
-        "intermediate_size": [64, 64],
-        "num_kv_shared_layers": 0,
-        "laurel_rank": 4,
-        "altup_num_inputs": 2,
-        "layer_types": ["sliding_attention", "full_attention"],
-        "activation_sparsity_pattern": [0.0, 0.0],
-        "sliding_window": 16,
-    }
     audio = {
         "vocab_size": 8,
         "hidden_size": 32,
@@ -94,7 +103,7 @@ def gemma3n() -> Any:
         "vocab_offset": 292,
         "conf_attention_chunk_size": 4,
     }
-    config = Gemma3nConfig(text_config=text, audio_config=audio)
+    config = Gemma3nConfig(text_config=GEMMA3N_TEXT, audio_config=audio)
     vision = small_tower()
     vision.vocab_size, vision.vocab_offset, vision.rms_norm_eps = 8, 284, 1e-6
     object.__setattr__(config, "vision_config", vision)
@@ -107,6 +116,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "llama": llama,
     "gemma3": gemma3,
     "gemma3n": gemma3n,
+    "gemma3n_text": gemma3n_text,
 }
 
 
@@ -186,6 +196,19 @@ def test_one_step_changes_the_adapter_and_nothing_else(name: str) -> None:
     assert torch.isfinite(loss)
     changed = {part for part, parameter in model.named_parameters() if not torch.equal(before[part], parameter)}
     assert changed and changed <= set(trained(model)) and any("lora_B" in part for part in changed)
+
+
+def test_gemma_3n_computes_in_four_bit(tmp_path: Path) -> None:
+    """Its text part alone, as it is loaded for a training; with altup in 4 bit it would fail."""
+    import torch
+
+    gemma3n_text().save_pretrained(tmp_path)
+    model = base_model.load_model(str(tmp_path), "cpu", "bf16", "nf4")
+    model = adapted(model, TrainConfig(target_modules=["all-linear"])).train()
+    ids = torch.randint(3, 250, (2, 9))
+    loss = model(input_ids=ids, labels=ids).loss
+    loss.backward()
+    assert torch.isfinite(loss) and all(part.grad is not None for part in model.parameters() if part.requires_grad)
 
 
 def test_the_optimizer_of_the_family_is_what_auto_means() -> None:

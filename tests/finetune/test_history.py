@@ -20,6 +20,7 @@ from engines.contract import checkpoints
 from engines.contract.errors import UserError
 from engines.llm import LLMEngine
 from engines.running import history
+from engines.running.follow import LogFile
 from engines.running.runs import Run
 from ftui import format
 
@@ -104,6 +105,21 @@ def test_extended_repeated_compared(
         history.compare([half])
     assert command(engine.workspace.home, "runs", "delete", again.id)["trash"]
     assert command(engine.workspace.home, "runs", "restore", again.id)["id"] == again.id
+
+
+def test_an_extended_run_goes_on_with_the_rate_of_its_longer_schedule(
+    engine: LLMEngine, config: TrainConfig, dataset_file: Path
+) -> None:
+    dataset = engine.datasets.get(str(dataset_file))
+    linear = config.model_copy(update={"lr_schedule": "linear", "eval_share": 0.0})
+    half = finished(engine, engine.train(dataset, linear, name="half"))
+    longer = finished(engine, engine.extend(half, 1, name="longer"))
+    steps = half.result()["steps"]
+    events = [event for event in LogFile(longer.log).poll_all() if event["event"] == "metrics" and "loss" in event]
+    peak, total = linear.learning_rate, 2 * steps
+    wanted = {step: peak * (total - step + 1) / total for step in range(steps + 1, total + 1)}
+    assert {event["step"]: event["learning_rate"] for event in events} == pytest.approx(wanted)
+    assert not history.progress_of(longer).warnings
 
 
 def test_tensorboard_opens_on_loopback(engine: LLMEngine, config: TrainConfig, dataset_file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -57,6 +58,20 @@ def test_published_figures_of_gpus_are_met_within_a_quarter(
     estimated = found.total - (0 if whole_device else found.runtime)
     print(f"{estimated / 1e9:.2f} GB, published {published / 1e9:.2f} GB")
     assert 0.75 < estimated / published < 1.25
+
+
+def test_models_of_few_layers_are_measured_whole() -> None:
+    """Those of some architectures say of each layer what it is, and cannot be made deeper."""
+    from transformers import Gemma3TextConfig
+
+    small = {"vocab_size": 300, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 2}
+    plan, config = memory.Plan("cpu", "fp32", "none", 256), TrainConfig(gradient_checkpointing=False)
+    found = []
+    for layers in range(1, 8):
+        architecture = Gemma3TextConfig(**small, num_hidden_layers=layers, num_key_value_heads=1, head_dim=32)
+        found.append(memory.activations(architecture, config, USUAL, plan))
+    growth = [after - before for before, after in pairwise(found)]
+    assert min(growth) > 0 and max(growth) < 1.2 * min(growth), found
 
 
 def test_each_part_follows_what_decides_it() -> None:

@@ -185,6 +185,11 @@ def test_no_step_of_a_short_run_is_lost_to_a_warm_up(tiny_model: Path, data: Pat
     assert Built({}, tiny_model, data, tmp_path).learning_rates(40)[0] == 0  # 1.2 steps, so two of them
 
 
+def test_a_warm_up_over_all_steps_is_no_single_step(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    rates = Built({"warmup_ratio": 1.0}, tiny_model, data, tmp_path).learning_rates(10)
+    assert rates == pytest.approx([2e-4 * step / 10 for step in range(10)])
+
+
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 

@@ -150,13 +150,32 @@ def test_the_longest_batch_goes_first_and_figures_of_the_machine_come(
     assert metrics["memory"] > 1 << 27 and 0 <= metrics["utilization"] <= 1
 
 
-def test_a_loss_of_ones_own_that_breaks_is_seen(engine: LLMEngine, tiny_model: Path, dataset_file: Path) -> None:
+def test_a_loss_that_breaks_is_seen_and_leaves_no_adapter(
+    engine: LLMEngine, tiny_model: Path, dataset_file: Path
+) -> None:
     dataset = engine.datasets.get(str(dataset_file))
     run = engine.train(dataset, config_for(tiny_model, loss=f"{LOSSES}:breaks", max_steps=6), name="broken")
-    finished(engine, run)
+    finished(engine, run, "failed")
     progress = progress_of(run)
     assert [text for text in progress.warnings if "loss is nan at step" in text]
     assert len([event for event in events_of(run, "metrics") if event.get("loss") != event.get("loss")]) >= 2
+    assert "not a number" in run.status().cause and "learning_rate" in run.log.read_text()
+    assert not engine.adapters.list() and not any(engine.adapters.folder.iterdir())
+
+
+def test_of_a_training_that_breaks_the_checkpoint_before_is_taken(
+    engine: LLMEngine, tiny_model: Path, dataset_file: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    dataset = engine.datasets.get(str(dataset_file))
+    values = {"loss": f"{LOSSES}:breaks", "max_steps": 6, "save_steps": 1, "keep_checkpoints": 1}
+    run = engine.train(dataset, config_for(tiny_model, **values), name="saved")
+    finished(engine, run)
+    assert 1 <= run.result()["taken_step"] <= 3 and 0 < run.result()["eval_loss"] < 20
+    weights = load_file(engine.adapters.get("saved").path / "final" / "adapter_model.safetensors")
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+    assert not [text for text in progress_of(run).warnings if "overfitting" in text]
 
 
 def test_a_loss_that_is_not_there_is_one_line(engine: LLMEngine, tiny_model: Path, dataset_file: Path) -> None:

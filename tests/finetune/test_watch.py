@@ -53,8 +53,12 @@ def test_a_held_out_loss_that_rises_with_the_training_loss_is_no_overfitting() -
 
 
 def test_a_rate_of_zero_before_the_end() -> None:
-    assert "0 since step 5" in Watch(10).look(5, {"learning_rate": 0.0})[0]
-    assert Watch(10).look(10, {"learning_rate": 0.0}) == Watch(10).look(1, {"learning_rate": 0.0}) == []
+    watch = Watch(10)
+    assert watch.look(5, {"learning_rate": 0.0}) == []
+    assert "0 since step 5" in watch.look(6, {"learning_rate": 0.0})[0]
+    once = Watch(10)
+    rates = {1: 0.0, 2: 0.1, 5: 0.0, 6: 0.1, 9: 0.0, 10: 0.0}
+    assert [once.look(step, {"learning_rate": rate}) for step, rate in rates.items()] == [[]] * len(rates)
 
 
 def test_slower_than_the_probe() -> None:
@@ -68,3 +72,16 @@ def test_evaluations_without_gain() -> None:
     assert evaluations_without_gain(log) == 2
     assert evaluations_without_gain([{"loss": 1.0}]) == 0
     assert evaluations_without_gain([*log, {"eval_loss": 1.0}]) == 0
+
+
+def test_held_out_losses_that_are_no_numbers_are_never_the_best_and_no_overfitting() -> None:
+    watch, log = Watch(100), []
+    for step, eval_loss in {10: math.nan, 20: 2.0, 30: math.nan, 40: math.nan}.items():
+        log.append({"eval_loss": eval_loss})
+        said = [*watch.look(step, {"loss": 3 - step / 20}), *watch.look(step, {"eval_loss": eval_loss})]
+        assert said == []
+    assert evaluations_without_gain(log) == 2
+    assert evaluations_without_gain([{"eval_loss": math.nan}] * 3) == 2
+    said = [*watch.look(50, {"loss": math.nan, "eval_loss": 2.1}), *watch.look(60, {"loss": 0.0, "eval_loss": 2.2})]
+    overfitting = next(text for text in said if "overfitting" in text)
+    assert "since step 20: " in overfitting and "2.000 to 2.200" in overfitting and "2.250 to 0.833" in overfitting
