@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from accelerate.utils import convert_outputs_to_fp32
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -55,7 +56,8 @@ class Footprint:
 class Plan:
     """What decides the footprint beside the model: as a training would run it.
 
-    tokens: of a pass; passes: side by side; packed: frozen layers hold their weight twice, in bf16 for a CPU.
+    tokens: of a pass; passes: side by side; packed: frozen layers hold their weight twice, in bf16 for a CPU;
+    padded: rows of a batch that is padded to the longest one and computed with its loss, 0: rows laid end to end.
     """
 
     device: str
@@ -64,14 +66,18 @@ class Plan:
     tokens: int
     passes: int = 1
     packed: bool = False
+    padded: int = 0
 
     @property
     def autocast(self) -> bool:
         return self.precision != "fp32" and not self.packed
 
 
-def plan(config: TrainConfig, family: Family, device: str, lengths: list[int]) -> Plan:
-    """How a training of rows with these lengths, in tokens, would be run on `device`: see finetune/fast."""
+def plan(config: TrainConfig, configuration: Any, device: str, lengths: list[int]) -> Plan:
+    """How a training of rows with these lengths, in tokens, would be run on `device`: see finetune/fast.
+
+    configuration: the model's, of transformers.
+    """
     precision = base_model.choose_precision(config.precision, device)
     quantization = (
         base_model.choose_quantization(config.quantization, device, config.base_model)
@@ -80,19 +86,20 @@ def plan(config: TrainConfig, family: Family, device: str, lengths: list[int]) -
     )
     longest = sorted(lengths, reverse=True)
     batch = longest[0] * config.batch_size
-    if config.loss or family.token_types:  # rows are padded to the longest one
-        return Plan(device, precision, quantization, batch)
+    if config.loss or fast.not_for(configuration):
+        return Plan(device, precision, quantization, batch, padded=config.batch_size)
     on_cpu, adapter = device == "cpu", config.method == "lora"
     rows_per_step = config.batch_size * config.gradient_accumulation_steps
     threads = min(base_model.set_threads(), rows_per_step, fast.MOST_PACKS) if on_cpu and adapter else 1
     packs = divide(longest[:rows_per_step], threads, max(fast.LEAST_LIMIT, batch))
+    plain = adapter and not config.use_dora and quantization == "none"  # layers that can be packed
     return Plan(
         device,
         precision,
         quantization,
         tokens=max(sum(longest[at] for at in pack) for pack in packs),
         passes=min(threads, len(packs)),
-        packed=on_cpu and adapter and not config.use_dora and precision == "bf16" and bf16_products_are_fast(),
+        packed=on_cpu and plain and precision == "bf16" and bf16_products_are_fast(),
     )
 
 
@@ -125,7 +132,7 @@ class Meter(TorchDispatchMode):
         self.now -= size
 
 
-def empty_model(configuration: Any, dtype: torch.dtype, layers: int | None = None) -> Any:
+def empty_model(configuration: Any, dtype: torch.dtype, layers: int | None = None, attention: str = "sdpa") -> Any:
     """The text part of the architecture without storage, with `layers` layers instead of all."""
     from transformers import AutoModelForCausalLM
 
@@ -138,7 +145,7 @@ def empty_model(configuration: Any, dtype: torch.dtype, layers: int | None = Non
         if getattr(text, "num_kv_shared_layers", 0):
             text.num_kv_shared_layers = 0
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(text, dtype=dtype, attn_implementation="sdpa")
+        return AutoModelForCausalLM.from_config(text, dtype=dtype, attn_implementation=attention)
 
 
 def with_adapter(model: Any, config: TrainConfig, family: Family) -> Any:
@@ -166,10 +173,11 @@ def _layers(model: Any) -> int:
 
 
 def activations(configuration: Any, config: TrainConfig, family: Family, plan: Plan) -> int:
-    """Bytes alive at the most in the forward and the backward pass over `plan.tokens` tokens, without the loss.
+    """Bytes alive at the most in the forward and the backward pass over `plan.tokens` tokens.
 
-    What is alive where the passes meet, and what is left at the end (gradients), each grows by the same amount with
-    each layer; what comes and goes meanwhile does not grow.
+    With the loss of a padded batch; where rows are laid end to end, `logits` has it. What is alive where the passes
+    meet, and what is left at the end (gradients), each grows by the same amount with each layer; what comes and goes
+    meanwhile does not grow.
     """
     layers = int(configuration.get_text_config().num_hidden_layers)
     if layers <= DEPTHS[1]:
@@ -185,7 +193,9 @@ def activations(configuration: Any, config: TrainConfig, family: Family, plan: P
 def _passes(configuration: Any, config: TrainConfig, family: Family, plan: Plan, layers: int) -> tuple[int, int, int]:
     """Bytes alive between forward and backward pass through `layers` layers, after both, and at the most."""
     whole = plan.packed or plan.precision == "fp32" or config.method == "full"
-    model = with_adapter(empty_model(configuration, torch.float32 if whole else torch.bfloat16, layers), config, family)
+    attention = "eager" if plan.padded and plan.device == "cpu" else "sdpa"  # as base_model loads it, or fast sets it
+    model = empty_model(configuration, torch.float32 if whole else torch.bfloat16, layers, attention)
+    model = with_adapter(model, config, family)
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):
@@ -193,20 +203,46 @@ def _passes(configuration: Any, config: TrainConfig, family: Family, plan: Plan,
             if config.gradient_checkpointing:
                 model.gradient_checkpointing_enable({"use_reentrant": False})
                 model.enable_input_require_grads()
-            ids = torch.zeros((1, plan.tokens), dtype=torch.long)
-            inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+            rows = max(1, plan.padded)
+            ids = torch.zeros((rows, plan.tokens // rows), dtype=torch.long)
             with Meter([*model.parameters(), *model.buffers(), ids]) as meter:
                 with torch.autocast("cpu", torch.bfloat16, enabled=plan.autocast):
-                    hidden = inner.base_model(input_ids=ids, use_cache=False).last_hidden_state
+                    result = _with_loss(model, ids, config, plan) if plan.padded else _last_states(model, ids)
                 between = meter.now
-                hidden.backward(torch.ones_like(hidden))
+                result.backward(torch.ones_like(result))
                 return between, meter.now, meter.peak
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(False)
 
 
+def _last_states(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    states: torch.Tensor = _causal(model).base_model(input_ids=ids, use_cache=False).last_hidden_state
+    return states
+
+
+def _with_loss(model: Any, ids: torch.Tensor, config: TrainConfig, plan: Plan) -> torch.Tensor:
+    """The loss of a padded batch: one's own, else as TRL computes it."""
+    if plan.autocast:
+        model.forward = convert_outputs_to_fp32(model.forward)  # as Accelerate does
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+    if config.loss:
+        own: torch.Tensor = methods.custom_loss(config.loss)(model, inputs, ids.numel())
+        return own
+    from trl.trainer.utils import add_fused_lm_head
+
+    add_fused_lm_head(_causal(model), outputs=("log_probs", "entropy", "is_top1"))
+    likelihoods: torch.Tensor = model(**inputs, fused_lm_head=True).log_probs
+    return -likelihoods.sum()
+
+
+def _causal(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def logits(configuration: Any, config: TrainConfig, plan: Plan) -> int:
     """Bytes alive at the most in the loss, a chunk at a time; with the gradients of a head that is trained."""
+    if plan.padded:
+        return 0  # they are among the activations
     text = configuration.get_text_config()
     if config.method != "full":
         return min(LOSS_CHUNK, plan.tokens * int(text.vocab_size) * 4) * 2 * plan.passes

@@ -119,7 +119,7 @@ class Fitting:
     def footprint(self, config: TrainConfig) -> Any:
         from finetune import memory
 
-        plan = memory.plan(config, self.family, self.device, self.lengths)
+        plan = memory.plan(config, self.configuration, self.device, self.lengths)
         return memory.estimate(
             self.configuration, config, self.family, plan, runtime=self.runtime, parameters=self.parameters(config)
         )
@@ -191,7 +191,7 @@ def preflight(arguments: argparse.Namespace) -> dict[str, Any]:
     emit("phase", name="memory", text="measuring the architecture")
     fitting = Fitting(arguments.model, arguments.device, encoded, config)
     footprint = fitting.footprint(config)
-    trained = fitting.parameters(config)["trained"]
+    trained, files = fitting.parameters(config)["trained"], saving.tokenizer_bytes(tokenizer)
     changes, after = changes_to_fit(fitting, config, arguments.free)
     fits = footprint.total <= arguments.free * USABLE
     warnings = warnings_of(figures, config)
@@ -208,8 +208,8 @@ def preflight(arguments: argparse.Namespace) -> dict[str, Any]:
         "faster": faster(fitting, config, arguments.free),
         "trained_parameters": trained,
         "parameters": fitting.parameters(config)["all"],
-        "result_bytes": trained * 4,
-        "disk_bytes": saving.space_needed(trained, config.keep_checkpoints),
+        "result_bytes": saving.result_bytes(trained, files),
+        "disk_bytes": saving.space_needed(trained, config.keep_checkpoints, files),
         "probe": probe(arguments, config) if arguments.probe and fits else None,
     }
 

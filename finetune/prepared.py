@@ -160,7 +160,6 @@ def build_trainer(
         reporter,
         kept=config.keep_checkpoints,
         loss=methods.custom_loss(config.loss) if config.loss else None,
-        token_types=family.token_types,
     )
     return trainer
 

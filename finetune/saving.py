@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,28 @@ CHECKPOINT_BYTES = 12
 FULL_DISK_SECONDS = 5
 
 
-def space_needed(trainable: int, kept: int) -> int:
+def tokenizer_bytes(tokenizer: Any) -> int:
+    """What its files take; they are written with every checkpoint and with the result."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+
+
+def result_bytes(trainable: int, tokenizer: int) -> int:
+    """Of an adapter, or of a model whose weights were all trained. tokenizer: bytes of its files."""
+    return trainable * 4 + tokenizer
+
+
+def space_needed(trainable: int, kept: int, tokenizer: int) -> int:
     """Bytes of all checkpoints that can stand at one time (best, newest, the one being written) and of the result."""
-    return trainable * CHECKPOINT_BYTES * (kept + 2) + trainable * 4 + (8 << 20)
+    checkpoint = trainable * CHECKPOINT_BYTES + tokenizer
+    return checkpoint * (kept + 2) + result_bytes(trainable, tokenizer) + (8 << 20)
 
 
 def check_disk(trainer: Any, folder: Path, kept: int) -> None:
     """Refuse to start what cannot be saved."""
     trainable = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
-    needed = space_needed(trainable, kept)
+    needed = space_needed(trainable, kept, tokenizer_bytes(trainer.processing_class))
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(

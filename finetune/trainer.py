@@ -21,6 +21,7 @@ from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.run_protocol import stop_requested
 from finetune import fast, rows
+from finetune.fast.heap import tidy_between_layers
 from finetune.fast.packs import Row, unpadded
 from finetune.reporter import Reporter, restore_random_state
 from finetune.tensorboard_files import TensorBoardFiles
@@ -32,7 +33,7 @@ class Trainer(SFTTrainer):
     """parts: rows to train on and held-out ones. data: the dataset's fingerprint, for the checkpoints' marks.
 
     kept: how many of the best checkpoints stay beside the newest. loss: instead of the cross-entropy, see
-    methods.custom_loss. token_types: the model wants `token_type_ids`.
+    methods.custom_loss.
     """
 
     step: fast.Step | None = None  # set by speed_up; without it TRL computes
@@ -50,13 +51,11 @@ class Trainer(SFTTrainer):
         *,
         kept: int,
         loss: Loss | None = None,
-        token_types: bool = False,
     ):
         if adapter is not None and "lm_head" in (adapter.target_modules or ()):
             raise UserError("usage", "an adapter on lm_head cannot be trained", "Leave it out of target_modules.")
         self.data = data
         self.parts = parts
-        self.token_types = token_types
         self.kept = kept
         self.loss = loss
         super().__init__(
@@ -65,9 +64,7 @@ class Trainer(SFTTrainer):
             processing_class=tokenizer,
             train_dataset=_dataset(parts[0]),
             eval_dataset=_dataset(parts[1]) if parts[1].input_ids else None,
-            data_collator=(CollatorWithTokenTypes if token_types else DataCollatorForLanguageModeling)(
-                pad_token_id=tokenizer.pad_token_id
-            ),
+            data_collator=DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id),
             peft_config=adapter,
         )
         self.remove_callback(PrinterCallback)  # the Reporter prints the same figures as events
@@ -98,7 +95,7 @@ class Trainer(SFTTrainer):
 
     def speed_up(self, precision: str) -> None:
         """Compute with `finetune.fast` if model and loss allow it. Call before `train`."""
-        if self.loss is None and not self.token_types:
+        if self.loss is None:
             self.step = fast.prepare(
                 self.model,
                 _rows(self.parts[0], self.args.device),
@@ -106,6 +103,8 @@ class Trainer(SFTTrainer):
                 rows_per_step=self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps,
                 precision=precision,
             )
+        if self.args.device.type == "cpu":
+            tidy_between_layers(self.model)
         self.model.train()
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
@@ -182,15 +181,6 @@ class Trainer(SFTTrainer):
         """The held-out loss that was measured after `step`."""
         entries = (entry for entry in self.state.log_history if entry.get("step") == step)
         return next((entry["eval_loss"] for entry in entries if "eval_loss" in entry), None)
-
-
-class CollatorWithTokenTypes(DataCollatorForLanguageModeling):
-    """Adds `token_type_ids`: all text, no image."""
-
-    def torch_call(self, examples: list[Any]) -> dict[str, Any]:
-        batch: dict[str, Any] = super().torch_call(examples)
-        batch["token_type_ids"] = batch["input_ids"].new_zeros(batch["input_ids"].shape)
-        return batch
 
 
 def _dataset(part: rows.Encoded) -> Dataset:

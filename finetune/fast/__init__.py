@@ -15,8 +15,8 @@ import torch
 from engines.contract.events import emit
 from finetune.fast import attention, probe
 from finetune.fast.dropout import other_dropouts, seed_dropouts
-from finetune.fast.heap import tidy_between_layers
 from finetune.fast.linear import pack_frozen
+from finetune.fast.loss import capped
 from finetune.fast.packs import Row
 from finetune.fast.step import Step
 
@@ -52,18 +52,25 @@ def prepare(model: Any, rows: list[Row], *, batch_size: int, rows_per_step: int,
             packed = pack_frozen(causal, used)
             step.autocast = None if packed else step.autocast
     if device == "cpu":
-        tidy_between_layers(causal)
         step = Step(causal, limit=limit, autocast=step.autocast, side_by_side=_side_by_side(step, rows_per_step))
     emit("phase", name="fast", text=_in_words(step, packed))
     return step
 
 
+def not_for(configuration: Any) -> str:
+    """Why no model of this architecture (its configuration, of transformers) can be made fast; empty if it may be."""
+    text = configuration.get_text_config()
+    if getattr(text, "attn_logit_softcapping", None):
+        return "the attention of this model is capped"
+    return "this model reports how it routes" if getattr(text, "output_router_logits", False) else ""
+
+
 def _right_modules(step: Step, rows: list[Row]) -> set[torch.nn.Module] | None:
     """The modules that take part in a forward pass, if packs give the model's own logits; else None, and say why."""
     causal, own = step.model, step.model.config._attn_implementation
-    config = causal.config.get_text_config()
-    if getattr(config, "final_logit_softcapping", None) or getattr(config, "output_router_logits", False):
-        emit("phase", name="fast", text="rows are computed one by one: the logits of this model are capped or routed")
+    why_not = not_for(causal.config)
+    if why_not:
+        emit("phase", name="fast", text=f"rows are computed one by one: {why_not}")
         return None
     used: set[torch.nn.Module] = set()
     some = [Row(row.ids[: CHECKED_TOKENS - at], row.labels[: CHECKED_TOKENS - at]) for at, row in enumerate(rows[:2])]
@@ -74,7 +81,7 @@ def _right_modules(step: Step, rows: list[Row]) -> set[torch.nn.Module] | None:
         with torch.no_grad(), step.precision():
             wanted = torch.cat([causal(input_ids=row.ids[None], use_cache=False).logits[0] for row in some]).float()
             causal.set_attn_implementation(attention.best_for(causal))
-            found = causal.get_output_embeddings()(step.hidden(some)[0]).float()
+            found = capped(causal.get_output_embeddings()(step.hidden(some)[0]).float(), step.cap)
         difference = float((found - wanted).norm() / wanted.norm())
         reason = "" if difference < MOST_DIFFERENCE else f"its logits differ by {difference:.2f} when rows are packed"
     except (RuntimeError, TypeError, ValueError, AttributeError, KeyError, IndexError) as error:

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+SMALL = 16  # inputs or outputs below which nothing is won; Gemma 3n changes such weights while it computes
+
 
 class PackedLinear(torch.nn.Module):
     """What `torch.nn.Linear` computes, for a weight that is not trained, on a CPU with fast bf16.
@@ -69,13 +71,18 @@ def pack_frozen(model: torch.nn.Module, used: set[torch.nn.Module]) -> int:
     frozen matrix of another kind (quantised, experts, a convolution) or an adapter that looks at
     its base layer's weight, as DoRA does: those want autocast.
     """
-    layers = [module for module in used if packable(module)]
-    if not all(_can_stay(module) for module in used.difference(layers)):
+    plain = {module for module in used if packable(module)}
+    small = {module for module in plain if min(module.weight.shape) < SMALL}
+    layers = plain - small
+    if not all(_can_stay(module) for module in used - plain):
         return 0
-    for module in used:
-        for name, child in module.named_children():
-            if child in used and packable(child):
-                setattr(module, name, PackedLinear(child))
+    for module in small:
+        module.float()
+    for parent in list(model.modules()):  # lists of layers are among them, which are not in `used`
+        for name, child in parent.named_children():
+            if child in layers:
+                setattr(parent, name, PackedLinear(child))
+    for module in used - plain:
         if isinstance(module, torch.nn.Embedding) and not module.weight.requires_grad:
             module.weight.data = module.weight.data.clone()  # the file that the weights came from is let go
             module.register_forward_hook(lambda _, __, output: output.float())

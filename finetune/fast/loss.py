@@ -16,34 +16,43 @@ CHUNK_LOGITS = 1 << 23  # held at once: 32 MB in fp32 or a little more, a size t
 Product = Callable[[torch.Tensor], torch.Tensor]
 
 
-def chunked_loss(hidden: torch.Tensor, targets: torch.Tensor, head: torch.nn.Module) -> torch.Tensor:
+def chunked_loss(
+    hidden: torch.Tensor, targets: torch.Tensor, head: torch.nn.Module, cap: float | None = None
+) -> torch.Tensor:
     """Sum of the negative log-likelihoods of the learned tokens, in nats; fp32, a scalar.
 
     hidden: [length, width], what the last layer gives; targets: [length], the token that follows
     each position, IGNORED where nothing is learned; head: from width to the vocabulary, any
-    module. Only learned positions go through the head, a chunk at a time. A frozen head's
-    gradient is made along with the loss; another's (trained, or with an adapter on it) by
-    computing each chunk again.
+    module; cap: of the logits, see `capped`. Only learned positions go through the head, a chunk
+    at a time. A frozen head's gradient is made along with the loss; another's (trained, or with an
+    adapter on it) by computing each chunk again.
     """
     learned = (targets != IGNORED).nonzero().squeeze(1)
-    return loss_of_learned(hidden[learned], targets[learned], head)
+    return loss_of_learned(hidden[learned], targets[learned], head, cap)
 
 
-def loss_of_learned(states: torch.Tensor, targets: torch.Tensor, head: torch.nn.Module) -> torch.Tensor:
+def capped(logits: torch.Tensor, cap: float | None) -> torch.Tensor:
+    """Logits as some models give them, each between -cap and cap; None: as they are."""
+    return logits if cap is None else torch.tanh(logits / cap) * cap
+
+
+def loss_of_learned(
+    states: torch.Tensor, targets: torch.Tensor, head: torch.nn.Module, cap: float | None = None
+) -> torch.Tensor:
     """The same where every position is learned."""
     back = _backward_of(head)
     if back is not None:
-        loss: torch.Tensor = _FrozenHeadLoss.apply(states, targets, head, back)
+        loss: torch.Tensor = _FrozenHeadLoss.apply(states, targets, head, back, cap)
         return loss
     total = states.float().sum() * 0.0  # a row without learned tokens has a gradient too: zero
     size = _chunk_size(head)
     for some, wanted in zip(states.split(size), targets.split(size), strict=True):
-        total = total + checkpoint(_chunk_loss, some, wanted, head, use_reentrant=False, preserve_rng_state=False)
+        total = total + checkpoint(_chunk_loss, some, wanted, head, cap, use_reentrant=False, preserve_rng_state=False)
     return total
 
 
-def _chunk_loss(states: torch.Tensor, targets: torch.Tensor, head: torch.nn.Module) -> torch.Tensor:
-    return torch.nn.functional.cross_entropy(head(states).float(), targets, reduction="sum")
+def _chunk_loss(states: torch.Tensor, targets: torch.Tensor, head: torch.nn.Module, cap: float | None) -> torch.Tensor:
+    return torch.nn.functional.cross_entropy(capped(head(states).float(), cap), targets, reduction="sum")
 
 
 def _backward_of(head: torch.nn.Module) -> Product | None:
@@ -64,7 +73,12 @@ class _FrozenHeadLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, states: torch.Tensor, targets: torch.Tensor, head: torch.nn.Module, back: Product
+        ctx: Any,
+        states: torch.Tensor,
+        targets: torch.Tensor,
+        head: torch.nn.Module,
+        back: Product,
+        cap: float | None,
     ) -> torch.Tensor:
         size = _chunk_size(head)
         # Made before the chunks: what is kept among large blocks that come and go tears the heap to pieces.
@@ -72,7 +86,11 @@ class _FrozenHeadLoss(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float32, device=states.device)
         for start in range(0, len(states), size):
             some, wanted = states[start : start + size], targets[start : start + size]
-            logits = head(some).float()
+            logits, slope = head(some).float(), None
+            if cap is not None:
+                logits = logits.div_(cap).tanh_()
+                slope = 1 - logits.square() if gradient is not None else None
+                logits *= cap
             logits -= logits.amax(-1, keepdim=True)
             total -= logits.gather(1, wanted[:, None]).sum()
             sums = logits.exp_().sum(-1, keepdim=True)
@@ -80,13 +98,15 @@ class _FrozenHeadLoss(torch.autograd.Function):
             if gradient is not None:
                 logits /= sums
                 logits[torch.arange(len(wanted), device=wanted.device), wanted] -= 1.0
+                if slope is not None:
+                    logits *= slope
                 gradient[start : start + size] = back(logits)
-            del logits
+            del logits, slope
         if gradient is not None:
             ctx.save_for_backward(gradient)
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
         (states_gradient,) = ctx.saved_tensors
-        return states_gradient * gradient, None, None, None
+        return states_gradient * gradient, None, None, None, None

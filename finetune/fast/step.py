@@ -27,6 +27,7 @@ class Step:
 
     def __init__(self, model: Any, *, limit: int, autocast: torch.dtype | None, side_by_side: int = 1):
         self.model, self.limit, self.autocast, self.side_by_side = model, limit, autocast, side_by_side
+        self.cap: float | None = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.pace = Pace(side_by_side)
         self.pool = ThreadPoolExecutor(side_by_side, "pack")
@@ -47,7 +48,7 @@ class Step:
     def loss(self, rows: list[Row]) -> torch.Tensor:
         """Sum of the negative log-likelihoods of the learned tokens, in nats, by one forward pass."""
         with self.precision():
-            return chunked_loss(*self.hidden(rows), self.model.get_output_embeddings())
+            return chunked_loss(*self.hidden(rows), self.model.get_output_embeddings(), self.cap)
 
     def gradients(
         self,

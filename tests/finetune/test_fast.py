@@ -13,7 +13,11 @@ from sample_rows import dialog_rows
 from transformers import (
     Gemma2Config,
     Gemma2ForCausalLM,
+    Gemma3Config,
     Gemma3ForCausalLM,
+    Gemma3ForConditionalGeneration,
+    Gemma3nForCausalLM,
+    Gemma3nTextConfig,
     Gemma3TextConfig,
     LlamaConfig,
     LlamaForCausalLM,
@@ -45,7 +49,25 @@ MODELS: dict[str, tuple[Any, Any]] = {
     "qwen2": (Qwen2ForCausalLM, Qwen2Config(**SIZES)),
     "qwen3": (Qwen3ForCausalLM, Qwen3Config(**SIZES, head_dim=16)),
     "gemma3": (Gemma3ForCausalLM, Gemma3TextConfig(**SIZES, head_dim=16, sliding_window=7, query_pre_attn_scalar=16)),
-}
+    "gemma3 with pictures": (
+        Gemma3ForConditionalGeneration,
+        Gemma3Config(
+            text_config={**SIZES, "head_dim": 16, "sliding_window": 7, "query_pre_attn_scalar": 16, "pad_token_id": 0},
+            vision_config={"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1,
+                           "num_attention_heads": 2, "image_size": 16, "patch_size": 8},
+            mm_tokens_per_image=4, image_token_id=299,
+        ),
+    ),
+    "gemma3n": (
+        Gemma3nForCausalLM,
+        Gemma3nTextConfig(
+            **{**SIZES, "intermediate_size": [96] * 3}, head_dim=16, sliding_window=7, final_logit_softcapping=0.5,
+            vocab_size_per_layer_input=300, hidden_size_per_layer_input=16, num_kv_shared_layers=1, laurel_rank=16,
+            altup_num_inputs=2, layer_types=["sliding_attention", "full_attention", "full_attention"],
+            activation_sparsity_pattern=[0.0] * 3,
+        ),
+    ),
+}  # fmt: skip
 needs_bf16 = pytest.mark.skipif(not probe.bf16_products_are_fast(), reason="this processor has no fast bf16")
 
 
@@ -134,16 +156,18 @@ def test_packed_gradients_are_no_farther_from_fp32_than_those_of_autocast(name: 
         if not parameter.requires_grad:  # as a base model is loaded
             parameter.data = parameter.data.bfloat16()
     step = prepared(model, rows, "bf16")
-    assert step.autocast is None and not any(type(m) is torch.nn.Linear for m in frozen_modules(model))
+    assert step.autocast is None
+    left = [part for place, part in frozen_modules(model) if type(part) is torch.nn.Linear and "vision" not in place]
+    assert all(min(part.weight.shape) < linear.SMALL for part in left)
     model.train()
     _, fast_ones = fast_gradients(model, step, rows)
     assert 0 < distance(fast_ones, exact) <= distance(rounded, exact)
 
 
-def frozen_modules(model: Any) -> list[Any]:
+def frozen_modules(model: Any) -> list[tuple[str, Any]]:
     return [
-        module
-        for module in model.modules()
+        (name, module)
+        for name, module in model.named_modules()
         if list(module.parameters(False)) and not any(p.requires_grad for p in module.parameters())
     ]
 
@@ -195,8 +219,8 @@ def test_a_model_whose_logits_would_change_is_refused_and_left_as_it_was(capfd: 
     torch.manual_seed(1)
     model = Gemma2ForCausalLM(Gemma2Config(**SIZES, head_dim=16))
     assert fast.prepare(model, some_rows(), batch_size=1, rows_per_step=4, precision="fp32") is None
-    assert "capped" in capfd.readouterr().out
-    model.config.final_logit_softcapping = None  # its attention's cap is still there, and is measured
+    assert "the attention of this model is capped" in capfd.readouterr().out
+    model.config.attn_logit_softcapping = None  # the cap is still there, and is measured
     model.model.layers[0].self_attn.attn_logit_softcapping = 0.01
     own = model.config._attn_implementation
     for parameter in model.parameters():
@@ -205,22 +229,24 @@ def test_a_model_whose_logits_would_change_is_refused_and_left_as_it_was(capfd: 
     assert "differ" in capfd.readouterr().out and model.config._attn_implementation == own
 
 
+@pytest.mark.parametrize("cap", [None, 2.0])
 @pytest.mark.parametrize("kind", ["frozen", "bias", "trained", "packed"])
-def test_a_chunked_loss_is_the_whole_one(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chunked_loss_is_the_whole_one(kind: str, cap: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loss, "CHUNK_LOGITS", 20 * 500)  # three chunks
     torch.manual_seed(2)
     head = torch.nn.Linear(32, 500, bias=kind == "bias").requires_grad_(kind == "trained")
     states, targets = torch.randn(70, 32, requires_grad=True), torch.randint(0, 500, (70,))
     targets[:20] = -100
     used = linear.PackedLinear(head) if kind == "packed" else head
-    wanted = torch.nn.functional.cross_entropy(head(states), targets, reduction="sum")
+    logits = head(states) if cap is None else cap * torch.tanh(head(states) / cap)
+    wanted = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
     wanted_gradients = torch.autograd.grad(wanted / 7, [states, *(head.parameters() if kind == "trained" else [])])
-    found = loss.chunked_loss(states, targets, used)
+    found = loss.chunked_loss(states, targets, used, cap)
     gradients = torch.autograd.grad(found / 7, [states, *(head.parameters() if kind == "trained" else [])])
     rough = kind == "packed"
     assert float(found) == pytest.approx(float(wanted), rel=1e-3 if rough else 1e-5)
     assert distance(list(gradients), list(wanted_gradients)) < (1e-2 if rough else 1e-5)
-    nothing = loss.chunked_loss(states, torch.full_like(targets, -100), used)
+    nothing = loss.chunked_loss(states, torch.full_like(targets, -100), used, cap)
     assert float(nothing) == 0 and not torch.autograd.grad(nothing, states)[0].any()
 
 
