@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
+import importlib.metadata
 import logging
 import os
 import sys
@@ -118,6 +120,23 @@ def family(source: str) -> Family:
     return family_of(configuration(source).model_type)
 
 
+def check_packages(model_type: str, source: str) -> None:
+    """Raises UserError where the model's family needs packages beside ours that are not here or do not work."""
+    wanted = family_of(model_type).packages
+    for name in wanted:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # of a library that was built for another torch: any
+            why = "is not installed" if isinstance(error, ModuleNotFoundError) else f"does not work: {str(error)[:150]}"
+            torch = importlib.metadata.version("torch").partition("+")[0]
+            raise UserError(
+                "not_ready",
+                f"{source} needs {' and '.join(wanted)} beside what ftui installs, and {name} {why}",
+                f"{sys.executable} -m pip install {' '.join(wanted)} torch=={torch}, from the package index that torch "
+                "came from.",
+            ) from None
+
+
 def load_tokenizer(source: str, text_template: str = "", *, template_needed: bool = True) -> Any:
     """The tokenizer, with its model's chat template or the one that `text_template` describes.
 
@@ -151,7 +170,9 @@ def load_model(source: str, device: str, precision: str, quantization: str = "no
             f"a GGUF file cannot be loaded in 4 bit: {Path(source).name}",
             "Set quantization to none, or name the folder of the model that the file was made of.",
         )
-    needs = family(source)
+    described = configuration(source)
+    needs = family_of(described.model_type)
+    check_packages(described.model_type, source)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
     options: dict[str, Any] = {
         "dtype": dtype,

@@ -15,10 +15,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from engines.config.families import model_type_of
 from engines.contract import hub
 from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script, stop_requested, write_result
+from finetune import base_model
 
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
 UNWANTED = ["original/*", "onnx/*", "openvino/*", "consolidated*"]  # the same weights once more
@@ -31,7 +33,7 @@ class Stopped(Exception):
 
 def download(name: str, revision: str) -> Path:
     """Returns the folder in the cache. Raises UserError for what cannot be reached, found or stored; Stopped."""
-    from huggingface_hub import constants, model_info, snapshot_download
+    from huggingface_hub import constants, hf_hub_download, model_info, snapshot_download
     from huggingface_hub.errors import RepositoryNotFoundError
 
     why = hub.why_unreachable()
@@ -43,6 +45,8 @@ def download(name: str, revision: str) -> Path:
     options: dict[str, Any] = {"revision": revision, "allow_patterns": WANTED, "ignore_patterns": UNWANTED}
     try:
         model_info(name, revision=revision)  # says what is wrong more exactly than a download does
+        described = hf_hub_download(name, "config.json", revision=revision)
+        base_model.check_packages(model_type_of(str(Path(described).parent)), name)
         files = snapshot_download(name, dry_run=True, **options)
         missing = sum(file.file_size for file in files if file.will_download)
         check_disk(Path(constants.HF_HUB_CACHE), missing)

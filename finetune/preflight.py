@@ -185,6 +185,7 @@ def probe(arguments: argparse.Namespace, config: TrainConfig) -> dict[str, Any]:
 def preflight(arguments: argparse.Namespace) -> dict[str, Any]:
     config = load(TrainConfig, arguments.config).model_copy(update={"device": arguments.device})
     check_named(config)
+    base_model.check_packages(base_model.configuration(arguments.model).model_type, arguments.model)
     emit("phase", name="read", text="reading the dataset")
     tokenizer = base_model.load_tokenizer(arguments.model, config.text_template)
     figures, encoded = describe_data(arguments.dataset, tokenizer, config)

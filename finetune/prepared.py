@@ -186,6 +186,7 @@ class Prepared:
 def prepare(dataset: Path, model: str, config: TrainConfig, folder: Path) -> Prepared:
     """Load the model and build the trainer whose checkpoints go to `folder`. Raises UserError for what cannot be."""
     check_named(config)
+    base_model.check_packages(base_model.configuration(model).model_type, model)
     set_seed(config)
     device = base_model.choose_device(config.device)
     precision = base_model.choose_precision(config.precision, device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from engines.config.families import family_of
 from engines.weights.known_models import KNOWN
 from engines.weights.models import BaseModel
 from ftui import format
@@ -17,10 +18,16 @@ def rows(here: Iterable[BaseModel]) -> list[tuple[str, str, str, str, str]]:
     names = {model.name for model in here}
     return [
         *((model.name, count(model.parameters), model.dtype or format.UNKNOWN, format.size(model.size),
-           format.path(model.path)) for model in here),
+           with_needs(format.path(model.path), *family_of(model.kind).packages)) for model in here),
         *((known.name, count(known.parameters), known.dtype, format.size(known.size),
-           "hub, gated: needs HF_TOKEN" if known.gated else "hub") for known in KNOWN if known.name not in names),
+           with_needs("hub, gated" if known.gated else "hub", *["HF_TOKEN"] * known.gated,
+                      *family_of(known.model_type).packages)) for known in KNOWN if known.name not in names),
     ]  # fmt: skip
+
+
+def with_needs(where: str, *needs: str) -> str:
+    """needs: a variable that opens a gated model, packages that a family wants beside ours."""
+    return f"{where}: needs {', '.join(needs)}" if needs else where
 
 
 def count(parameters: float) -> str:

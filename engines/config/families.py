@@ -17,9 +17,9 @@ class Family:
 
     sixteen_bit: modules, by name, that NF4 must leave alone and that get no adapter. towers: modules that
     stay frozen in fp32 and get no adapter. optimizer: what `auto` means. learning_rate: the highest
-    that is known to work, None if any usual one does. token_types: the model wants `token_type_ids`
-    in training. auto_class: the class of transformers that holds all of the model, for loading and
-    for merging.
+    that is known to work, None if any usual one does. auto_class: the class of transformers that
+    holds all of the model, for loading and for merging. packages: what that class imports and
+    our environments do not have by themselves.
     """
 
     sixteen_bit: tuple[str, ...] = ()
@@ -27,8 +27,8 @@ class Family:
     optimizer: str = "adamw"
     learning_rate: float | None = None
     warmup_ratio: float | None = None
-    token_types: bool = False
     auto_class: str = "AutoModelForCausalLM"
+    packages: tuple[str, ...] = ()
 
     @property
     def apart(self) -> list[str]:
@@ -51,12 +51,12 @@ FAMILIES: dict[str, Family] = {
         GEMMA3N_TEXT,
         towers=("vision_tower", "audio_tower", "embed_vision", "embed_audio"),
         auto_class="Gemma3nForConditionalGeneration",
+        packages=("timm", "torchvision"),  # of its vision tower
     ),
     "gemma3n_text": GEMMA3N_TEXT,
     "gemma3": Family(
         sixteen_bit=("lm_head",),
         towers=("vision_tower", "multi_modal_projector"),
-        token_types=True,
         auto_class="Gemma3ForConditionalGeneration",
     ),
 }

@@ -9,12 +9,16 @@ BYTES = 2  # of a weight in BF16, as all of them are published
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model on the hub. parameters: their number, as published; gated: its terms must be accepted there first."""
+    """A model on the hub. parameters: their number, as published; gated: its terms must be accepted there first.
+
+    model_type: where its family has needs of its own, see engines/config/families.py.
+    """
 
     name: str
     parameters: float
     dtype: str = "BF16"
     gated: bool = False
+    model_type: str = ""
 
     @property
     def size(self) -> int:
@@ -32,9 +36,9 @@ KNOWN = (
     KnownModel("Qwen/Qwen2.5-3B-Instruct", 3.09e9),
     KnownModel("meta-llama/Llama-3.2-3B-Instruct", 3.21e9, gated=True),
     KnownModel("Qwen/Qwen3-4B", 4.0e9),
-    KnownModel("google/gemma-3n-E2B-it", 5.44e9, gated=True),
+    KnownModel("google/gemma-3n-E2B-it", 5.44e9, gated=True, model_type="gemma3n"),
     KnownModel("Qwen/Qwen2.5-7B-Instruct", 7.61e9),
-    KnownModel("google/gemma-3n-E4B-it", 7.85e9, gated=True),
+    KnownModel("google/gemma-3n-E4B-it", 7.85e9, gated=True, model_type="gemma3n"),
     KnownModel("meta-llama/Llama-3.1-8B-Instruct", 8.03e9, gated=True),
     KnownModel("Qwen/Qwen3-8B", 8.2e9),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import threading
 import time
@@ -13,6 +14,7 @@ from urllib.parse import unquote, urlparse
 
 import pytest
 
+from engines.config.families import FAMILIES
 from engines.config.train import TrainConfig
 from engines.contract.errors import UserError
 from engines.llm import LLMEngine
@@ -123,6 +125,17 @@ def test_without_a_network_the_cache_answers_and_nothing_is_waited_for(
     with pytest.raises(UserError, match=r"not on this machine, and http://127.*cannot be reached") as raised:
         engine.preflight(dataset, TrainConfig(base_model="someone/nothing", gradient_accumulation_steps=2))
     assert raised.value.code == "not_found" and time.monotonic() - began < 25  # mostly imports
+
+
+def test_a_model_that_needs_more_packages_is_not_fetched_before_they_are_there(
+    engine: LLMEngine, hub: type[Hub]
+) -> None:
+    if all(importlib.util.find_spec(name) for name in FAMILIES["gemma3n"].packages):
+        pytest.skip("they are here")
+    (hub.folder / "config.json").write_text('{"model_type": "gemma3n"}')
+    status = ended(engine, engine.download(NAME)).status()
+    assert status.state == "failed" and "needs timm and torchvision" in status.cause
+    assert "pip install timm" in status.next_step and hub.served == ["config.json"]
 
 
 def test_what_is_not_there_is_said(engine: LLMEngine, hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:

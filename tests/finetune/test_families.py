@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 
 from engines.config.families import FAMILIES, USUAL, family_of
 from engines.config.train import TrainConfig
+from engines.contract.errors import UserError
 from finetune import base_model, chat_templates, methods, rows
 
 SMALL = {
@@ -188,8 +191,6 @@ def test_one_step_changes_the_adapter_and_nothing_else(name: str) -> None:
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
     ids = torch.randint(3, 250, (2, 9))
     inputs = {"input_ids": ids, "labels": ids, "attention_mask": torch.ones_like(ids)}
-    if family_of(model.config.model_type).token_types:
-        inputs["token_type_ids"] = torch.zeros_like(ids)
     loss = model(**inputs).loss
     loss.backward()
     optimizer.step()
@@ -209,6 +210,28 @@ def test_gemma_3n_computes_in_four_bit(tmp_path: Path) -> None:
     loss = model(input_ids=ids, labels=ids).loss
     loss.backward()
     assert torch.isfinite(loss) and all(part.grad is not None for part in model.parameters() if part.requires_grad)
+
+
+def test_packages_that_a_family_needs_are_asked_for_before_anything_is_loaded(tmp_path: Path) -> None:
+    from transformers import Gemma3nConfig
+
+    if all(importlib.util.find_spec(name) for name in FAMILIES["gemma3n"].packages):
+        pytest.skip("they are here")
+    Gemma3nConfig(text_config=GEMMA3N_TEXT).save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"not looked at")
+    with pytest.raises(UserError, match="needs timm and torchvision beside what ftui installs") as caught:
+        base_model.load_model(str(tmp_path), "cpu", "bf16")
+    assert caught.value.code == "not_ready" and "-m pip install timm torchvision torch==" in caught.value.next_step
+
+
+def test_a_package_that_does_not_work_is_no_better_than_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a build for CUDA beside a torch for CPUs."""
+    (tmp_path / "timm.py").write_text("raise RuntimeError('operator nms does not exist')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    with pytest.raises(UserError, match="timm does not work: operator nms does not exist"):
+        base_model.check_packages("gemma3n", "some/model")
+    base_model.check_packages("llama", "some/model")
 
 
 def test_the_optimizer_of_the_family_is_what_auto_means() -> None:

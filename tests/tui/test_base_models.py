@@ -28,6 +28,7 @@ async def test_a_model_is_chosen_from_those_that_are_here(engine: LLMEngine) -> 
     async with opened(engine) as ui:
         await ui.press("B")
         await ui.until(lambda: ui.shows("my-model", "2 M", "BF16", "Qwen/Qwen2.5-7B-Instruct", "15.2 GB"))
+        assert ui.shows("google/gemma-3n-E2B-it", "needs HF_TOKEN, timm, torchvision")
         await ui.press("f")
         await ui.until(lambda: ui.shows("on this machine already"))
         await ui.press("enter")
