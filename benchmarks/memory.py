@@ -43,7 +43,17 @@ GRID: list[tuple[int, dict[str, Any]]] = [
            "gradient_checkpointing": False}),
     (1200, {"gradient_accumulation_steps": 2, "gradient_checkpointing": True}),
     (1200, {"gradient_accumulation_steps": 2, "gradient_checkpointing": False}),
+    (200, {"gradient_accumulation_steps": 2, "quantization": "nf4", "gradient_checkpointing": True}),
+    (400, {"gradient_accumulation_steps": 2, "quantization": "nf4", "gradient_checkpointing": False}),
+    (60, {"gradient_accumulation_steps": 1, "batch_size": 4, "loss": "examples/contrastive_loss.py:contrastive",
+          "gradient_checkpointing": False}),
+    (200, {"gradient_accumulation_steps": 1, "batch_size": 4, "base_model": "capped logits"}),
+    (60, {"gradient_accumulation_steps": 1, "batch_size": 4, "base_model": "capped attention"}),
 ]  # fmt: skip
+SIZES = {
+    "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 6, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 64, "sliding_window": 64,
+}  # fmt: skip
 
 
 def write_rows(path: Path, words: int) -> None:
@@ -61,11 +71,30 @@ def write_rows(path: Path, words: int) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def make_random(kind: str, embedded: Path, folder: Path) -> Path:
+    """A random model of a family with `kind`, with the tokenizer of the embedded one: rows of its own, 49,000 words."""
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(embedded)
+    sizes = {**SIZES, "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    if kind == "plain":
+        model = transformers.Gemma3ForCausalLM(transformers.Gemma3TextConfig(**sizes))
+    elif kind == "capped attention":
+        model = transformers.Gemma2ForCausalLM(transformers.Gemma2Config(**sizes))
+    else:
+        alone = {"num_kv_shared_layers": 0, "activation_sparsity_pattern": [0.0] * 6, "intermediate_size": [512] * 6}
+        small = {"vocab_size_per_layer_input": len(tokenizer), "hidden_size_per_layer_input": 32, "laurel_rank": 16}
+        model = transformers.Gemma3nForCausalLM(transformers.Gemma3nTextConfig(**{**sizes, **alone, **small}))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def trained(engine: LLMEngine, dataset: Path, config: TrainConfig, folder: Path) -> int:
     """The peak of a real training, in bytes."""
     (folder / "config.json").write_text(config.model_dump_json())
     argv = [sys.executable, "-m", "finetune.train", "--dataset", str(dataset), "--config", str(folder / "config.json")]
-    argv += ["--model", str(engine.models.embedded), "--checkpoints", str(folder / "checkpoints")]
+    argv += ["--model", engine.models.resolve(config.base_model, "cpu"), "--checkpoints", str(folder / "checkpoints")]
     done = subprocess.run([*argv, "--output", str(folder / "out")], capture_output=True, timeout=900, env=os.environ)
     for line in done.stdout.splitlines():
         event = events.parse(line)
@@ -89,7 +118,9 @@ def main() -> None:
             dataset = folder / "rows_dataset.jsonl"
             write_rows(dataset, words)
             values = {**BASE, "max_steps": arguments.steps, "max_seq_length": 4096, **changes}
-            config = TrainConfig(base_model="embedded", **values)
+            if kind := values.pop("base_model", ""):
+                values["base_model"] = str(make_random(kind, engine.models.embedded, folder / "model"))
+            config = TrainConfig(**values)
             foretold = engine.preflight(engine.datasets.get(str(dataset)), config)["memory"]["total"]
             taken = trained(engine, dataset, config, folder)
             off = foretold / taken - 1

@@ -176,7 +176,7 @@ def load_model(source: str, device: str, precision: str, quantization: str = "no
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
     options: dict[str, Any] = {
         "dtype": dtype,
-        "attn_implementation": "eager" if device == "cpu" else "sdpa",
+        "attn_implementation": "eager" if device == "cpu" else None,  # None: the best that it can have
     }
     if quantization == "nf4":
         options["quantization_config"] = transformers.BitsAndBytesConfig(
@@ -190,7 +190,22 @@ def load_model(source: str, device: str, precision: str, quantization: str = "no
     model = _loaded(source, getattr(transformers, needs.auto_class).from_pretrained, **options)
     if is_gguf(source):
         make_dense(model)
+    if quantization == "nf4" and device == "cpu":
+        let_file_go(model)
     return model if quantization == "nf4" else model.to(device)
+
+
+def let_file_go(model: Any) -> None:
+    """Copy the weights that are still those of the file: all of it stays in memory as long as one of them is used.
+
+    What quantising the others has left in the heap goes back to the system as well.
+    """
+    from finetune.fast.heap import Heap
+
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.clone()
+    Heap().give_back()
 
 
 def make_dense(model: Any) -> None:

@@ -132,8 +132,11 @@ class Meter(TorchDispatchMode):
         self.now -= size
 
 
-def empty_model(configuration: Any, dtype: torch.dtype, layers: int | None = None, attention: str = "sdpa") -> Any:
-    """The text part of the architecture without storage, with `layers` layers instead of all."""
+def empty_model(configuration: Any, dtype: torch.dtype, layers: int | None = None, attention: str | None = None) -> Any:
+    """The text part of the architecture without storage, with `layers` layers instead of all.
+
+    attention: as transformers calls it, None: the best that the architecture can have.
+    """
     from transformers import AutoModelForCausalLM
 
     text = copy.deepcopy(configuration.get_text_config())
@@ -193,7 +196,7 @@ def activations(configuration: Any, config: TrainConfig, family: Family, plan: P
 def _passes(configuration: Any, config: TrainConfig, family: Family, plan: Plan, layers: int) -> tuple[int, int, int]:
     """Bytes alive between forward and backward pass through `layers` layers, after both, and at the most."""
     whole = plan.packed or plan.precision == "fp32" or config.method == "full"
-    attention = "eager" if plan.padded and plan.device == "cpu" else "sdpa"  # as base_model loads it, or fast sets it
+    attention = "eager" if plan.padded and plan.device == "cpu" else None  # as base_model loads it, or fast sets it
     model = empty_model(configuration, torch.float32 if whole else torch.bfloat16, layers, attention)
     model = with_adapter(model, config, family)
     torch.__future__.set_overwrite_module_params_on_conversion(True)
@@ -244,15 +247,17 @@ def logits(configuration: Any, config: TrainConfig, plan: Plan) -> int:
     if plan.padded:
         return 0  # they are among the activations
     text = configuration.get_text_config()
+    cap = getattr(text, "final_logit_softcapping", None)
     if config.method != "full":
-        return min(LOSS_CHUNK, plan.tokens * int(text.vocab_size) * 4) * 2 * plan.passes
+        held = 3 if cap else 2  # the logits, what is made of them, and a cap's slope
+        return min(LOSS_CHUNK, plan.tokens * int(text.vocab_size) * 4) * held * plan.passes
     with FakeTensorMode():
         head = torch.nn.Linear(int(text.hidden_size), int(text.vocab_size), bias=False)
         hidden = torch.zeros((plan.tokens, head.in_features), requires_grad=True)
         targets = torch.zeros(plan.tokens, dtype=torch.long)
         with Meter([head.weight, hidden, targets]) as meter:
             with torch.autocast("cpu", torch.bfloat16, enabled=plan.autocast):
-                loss = loss_of_learned(hidden, targets, head)
+                loss = loss_of_learned(hidden, targets, head, cap)
             loss.backward()
             return meter.peak
 

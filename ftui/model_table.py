@@ -20,8 +20,8 @@ def rows(here: Iterable[BaseModel]) -> list[tuple[str, str, str, str, str]]:
         *((model.name, count(model.parameters), model.dtype or format.UNKNOWN, format.size(model.size),
            with_needs(format.path(model.path), *family_of(model.kind).packages)) for model in here),
         *((known.name, count(known.parameters), known.dtype, format.size(known.size),
-           with_needs("hub, gated" if known.gated else "hub", *["HF_TOKEN"] * known.gated,
-                      *family_of(known.model_type).packages)) for known in KNOWN if known.name not in names),
+           with_needs("hub", *["HF_TOKEN"] * known.gated, *family_of(known.model_type).packages))
+          for known in KNOWN if known.name not in names),
     ]  # fmt: skip
 
 

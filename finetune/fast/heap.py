@@ -27,7 +27,11 @@ class Heap:
 
     def tidy(self) -> None:
         """Give back what is free, if there is much of it."""
-        if self.trim is not None and rss() - self.size > MOST_GROWTH:
+        if rss() - self.size > MOST_GROWTH:
+            self.give_back()
+
+    def give_back(self) -> None:
+        if self.trim is not None:
             self.trim(0)
             self.size = rss()
 

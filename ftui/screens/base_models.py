@@ -34,6 +34,7 @@ class BaseModelsScreen(Dialog[tuple[str, str]]):
         Binding("f", "fetch", show=False),
     ]
     DEFAULT_CSS = """
+    BaseModelsScreen > .box { width: 96%; max-width: 140; }
     BaseModelsScreen #model-keys { color: $foreground-muted; height: auto; }
     """
 

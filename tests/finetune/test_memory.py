@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks import memory as benchmark
 from engines.config.families import USUAL
 from engines.config.train import TrainConfig
+from engines.llm import LLMEngine
 from finetune import memory
 
 LLAMA_8B = {
@@ -86,3 +89,29 @@ def test_each_part_follows_what_decides_it() -> None:
     assert 0.3 < four_bit.weights / plain.weights < 0.45
     full = footprint(QWEN_7B, TrainConfig(method="full"), plan)
     assert full.weights + full.optimizer > 12 * 7e9
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("capped logits", {}),
+        ("capped attention", {}),
+        ("plain", {"loss": str(Path("examples/contrastive_loss.py").absolute()) + ":contrastive"}),
+    ],
+    ids=["in chunks", "rows padded", "a loss of one's own"],
+)
+def test_logits_that_are_held_whole_are_foretold(
+    engine: LLMEngine, embedded_model: Path, tmp_path: Path, kind: str, changes: dict[str, Any]
+) -> None:
+    """Of 49,000 words, which is most of the memory of a small model: against the peak of a real training."""
+    model = benchmark.make_random(kind, embedded_model, tmp_path / "model")
+    dataset = tmp_path / "rows_dataset.jsonl"
+    benchmark.write_rows(dataset, 60)
+    values = {"batch_size": 4, "gradient_accumulation_steps": 1, "max_steps": 2, "base_model": str(model), **changes}
+    config = TrainConfig(**{**benchmark.BASE, **values})
+    foretold = engine.preflight(engine.datasets.get(str(dataset)), config)["memory"]
+    taken = benchmark.trained(engine, dataset, config, tmp_path)
+    whole = kind == "capped attention" or bool(changes)
+    assert (foretold["activations"] > 4e8) == whole and bool(foretold["logits"]) != whole
+    assert 0.8 < foretold["total"] / taken < 1.2, (foretold, taken)
