@@ -20,6 +20,7 @@ from engines.contract import estimate, fingerprints, statefiles
 from engines.contract.errors import UserError
 from engines.data.datasets import SUFFIX, Dataset, Datasets
 from engines.running import devices, history
+from engines.running.questions import OnPhase
 from engines.running.runs import Run, Runs, RunStatus
 from engines.servers.activation import Activation
 from engines.servers.server_fit import same_base
@@ -111,10 +112,12 @@ class LLMEngine:
         self.environments.require("llm")
         return warnings
 
-    def preflight(self, dataset: Dataset, config: TrainConfig, *, probe: bool = False) -> dict[str, Any]:
+    def preflight(
+        self, dataset: Dataset, config: TrainConfig, *, probe: bool = False, on_phase: OnPhase | None = None
+    ) -> dict[str, Any]:
         """All that can be known of a training before it starts; takes some seconds, see engines/preflight.py.
 
-        Raises UserError for what must not start.
+        on_phase: is told what is being done. Raises UserError for what must not start.
         """
         check_together(config)
         config = self.as_seen_from_here(config)
@@ -125,7 +128,7 @@ class LLMEngine:
         with ThreadPoolExecutor(1) as beside:
             base, tools = self.models.folder_of(model), gguf_tools.folder(self.workspace)
             gguf = beside.submit(preflight.ask_gguf, python, env, base, tools)
-            found = preflight.ask(python, env, dataset, model, config, device, probe=probe)
+            found = preflight.ask(python, env, dataset, model, config, device, probe=probe, on_phase=on_phase)
         time_needed = preflight.expected_seconds(self.runs, found, model, config)
         disk = devices.free_disk(self.workspace.home)
         return {

@@ -12,7 +12,7 @@ from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.data.datasets import Dataset
 from engines.running import devices
-from engines.running.questions import ask_script
+from engines.running.questions import OnPhase, ask_script
 from engines.running.runs import Runs
 
 # Two trainings with the same values of these take about the same time per token.
@@ -42,7 +42,15 @@ def advice(config: TrainConfig, model: str, device: str) -> list[str]:
 
 
 def ask(
-    python: Path, env: dict[str, str], dataset: Dataset, model: str, config: TrainConfig, device: str, *, probe: bool
+    python: Path,
+    env: dict[str, str],
+    dataset: Dataset,
+    model: str,
+    config: TrainConfig,
+    device: str,
+    *,
+    probe: bool,
+    on_phase: OnPhase | None,
 ) -> dict[str, Any]:
     """What finetune/preflight.py finds; some seconds, with `probe` as long as loading the model takes."""
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +60,7 @@ def ask(
         arguments += ["--free", str(devices.free_bytes(device) or 1), "--config", str(parameters)]
         if probe:
             arguments += ["--probe", str(Path(folder) / "probe")]
-        return ask_script(python, "finetune.preflight", arguments, env)
+        return ask_script(python, "finetune.preflight", arguments, env, on_phase=on_phase)
 
 
 def ask_gguf(python: Path, env: dict[str, str], base: Path | None, tools: Path) -> dict[str, Any] | None:

@@ -19,90 +19,27 @@ from engines.config.families import family_of
 from engines.config.job import load
 from engines.config.train import TrainConfig
 from engines.contract.errors import UserError
-from engines.contract.estimate import check_steps, optimizer_steps
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script, write_result
-from finetune import base_model, gauges, rows, saving, show_tokens
-from finetune.prepared import check_named, encode_parts
+from finetune import base_model, gauges, saving
+from finetune.data_figures import describe_data, step_rows, warnings_of
+from finetune.prepared import check_named
 
-SHOWN_ROWS = 3
-CHECKED_ENDS = 200  # rows whose end of turn is looked at
 USABLE = 0.92  # of the free memory
 COMFORTABLE = 0.6
 
 
-def describe_data(dataset: Path, tokenizer: Any, config: TrainConfig) -> tuple[dict[str, Any], rows.Encoded]:
-    """Rows, tokens, what is cut, what is learned; and the training rows. Raises UserError as a training would."""
-    train, held_out = rows.read_parts(dataset, config.eval_share)
-    parts = encode_parts((train, held_out), tokenizer, config)
-    encoded, count = parts[0], len(parts[0].input_ids)
-    steps = optimizer_steps(count, config)
-    figures = {
-        "rows": count,
-        "eval_rows": len(parts[1].input_ids),
-        "tokens_per_epoch": encoded.tokens,
-        "learned_tokens_per_epoch": encoded.learned_tokens,
-        "longest": max(map(len, encoded.input_ids)),
-        "steps": steps,
-        "steps_per_epoch": optimizer_steps(count, config.model_copy(update={"num_epochs": 1, "max_steps": 0})),
-        "tokens": round(encoded.tokens * steps * step_rows(config) / count),
-        "shortened": encoded.shortened + parts[1].shortened,
-        "dropped": encoded.dropped + parts[1].dropped,
-        "dialogs": len(train) + len(held_out),
-        "mask": [show_tokens.row_of(dialog, tokenizer, config.max_seq_length) for dialog in train[:SHOWN_ROWS]],
-        "end_of_turn": end_of_turn(encoded, tokenizer),
-    }
-    return figures, encoded
-
-
-def step_rows(config: TrainConfig) -> int:
-    return config.batch_size * config.gradient_accumulation_steps
-
-
-def end_of_turn(encoded: rows.Encoded, tokenizer: Any) -> dict[str, Any]:
-    """The token that ends an answer and in how many of the rows looked at it is learned: it must be all of them."""
-    special = set(tokenizer.all_special_ids)
-    found = [
-        next((label for label in reversed(labels) if label != rows.IGNORED), None)
-        for labels in encoded.labels[:CHECKED_ENDS]
-    ]
-    ends = [token for token in found if token in special]
-    return {
-        "token": tokenizer.decode([ends[0]]) if ends else None,
-        "learned": len(ends),
-        "rows": len(found),
-    }
-
-
-def warnings_of(figures: dict[str, Any], config: TrainConfig) -> list[str]:
-    found = []
-    few = check_steps(figures["rows"], config)
-    if few:
-        found.append(few)
-    lost = figures["shortened"] + figures["dropped"]
-    if lost:
-        share = lost / figures["dialogs"]
-        found.append(
-            f"{share:.0%} of the dialogs are longer than {config.max_seq_length} tokens: {figures['shortened']} lose "
-            f"turns, {figures['dropped']} are left out"
-        )
-    end = figures["end_of_turn"]
-    if end["learned"] < end["rows"]:
-        found.append(
-            f"in {end['rows'] - end['learned']} of {end['rows']} rows no end of turn is learned: the model may not "
-            "stop talking"
-        )
-    return found
-
-
 class Fitting:
-    """The footprint of a training on one model with one dataset, under changing parameters."""
+    """The footprint of a training on one model with one dataset, under changing parameters.
 
-    def __init__(self, model: str, device: str, encoded: rows.Encoded, config: TrainConfig):
+    lengths: of the rows, in tokens; of many rows the longest are enough.
+    """
+
+    def __init__(self, model: str, device: str, lengths: list[int], config: TrainConfig):
         self.configuration = base_model.configuration(model)
         self.family = family_of(self.configuration.model_type)
         self.device = device
-        self.lengths = [len(ids) for ids in encoded.input_ids]
+        self.lengths = lengths
         importlib.import_module("finetune.trainer")  # with all that a training holds in memory before its model
         self.runtime = gauges.rss()
         self._counted: dict[str, dict[str, int]] = {}
@@ -188,9 +125,9 @@ def preflight(arguments: argparse.Namespace) -> dict[str, Any]:
     base_model.check_packages(base_model.configuration(arguments.model).model_type, arguments.model)
     emit("phase", name="read", text="reading the dataset")
     tokenizer = base_model.load_tokenizer(arguments.model, config.text_template)
-    figures, encoded = describe_data(arguments.dataset, tokenizer, config)
+    figures, lengths = describe_data(arguments.dataset, tokenizer, config)
     emit("phase", name="memory", text="measuring the architecture")
-    fitting = Fitting(arguments.model, arguments.device, encoded, config)
+    fitting = Fitting(arguments.model, arguments.device, lengths, config)
     footprint = fitting.footprint(config)
     trained, files = fitting.parameters(config)["trained"], saving.tokenizer_bytes(tokenizer)
     changes, after = changes_to_fit(fitting, config, arguments.free)

@@ -39,9 +39,14 @@ def encode_parts(
                 f"{encoded.dropped} left out, to fit {config.max_seq_length} tokens",
             )
         parts.append(encoded)
-    if not parts[0].input_ids:
-        raise UserError("bad_input", "no dialog is left to train on", "Raise max_seq_length or lower eval_share.")
+    refuse_nothing(parts[0])
     return parts[0], parts[1]
+
+
+def refuse_nothing(training: rows.Encoded) -> None:
+    """Raises UserError if no row is left to train on."""
+    if not training.input_ids:
+        raise UserError("bad_input", "no dialog is left to train on", "Raise max_seq_length or lower eval_share.")
 
 
 def check_named(config: TrainConfig) -> None:

@@ -17,7 +17,7 @@ def facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     fits = "fits" if found["fits"] else "does NOT fit"
     gguf = [("GGUF", _gguf(found["gguf"]))] if found.get("gguf") else []
     return [
-        ("data", f"{count(found['rows'])} rows to train on, {count(found['eval_rows'])} held out"),
+        ("data", f"{count(found['rows'])} rows to train on, {count(found['eval_rows'])} held out{_sampled(found)}"),
         (
             "tokens",
             f"{count(found['tokens_per_epoch'])} an epoch, {count(found['learned_tokens_per_epoch'])} of them learned; "
@@ -48,6 +48,10 @@ def advice(found: dict[str, Any]) -> list[str]:
     if not found["fits_after_changes"]:
         return [f"nothing makes it fit: {after} at the least. Choose a smaller base model, or free some memory"]
     return [f"to make it fit ({after}): {' '.join(command_line.flags(changes))}"]
+
+
+def _sampled(found: dict[str, Any]) -> str:
+    return f"; tokens, cuts and steps are estimated from {count(found['sampled'])} dialogs" if found["sampled"] else ""
 
 
 def _disk(found: dict[str, Any]) -> str:

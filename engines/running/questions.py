@@ -17,6 +17,7 @@ from engines.running.runs import PRIVACY
 LONGEST_SECONDS = 120
 
 OnProgress = Callable[[int, int], None]  # done, total
+OnPhase = Callable[[str], None]  # what is done now, in words
 
 
 def ask_script(
@@ -25,11 +26,14 @@ def ask_script(
     arguments: list[str],
     env: dict[str, str] | None = None,
     on_progress: OnProgress | None = None,
+    on_phase: OnPhase | None = None,
 ) -> dict[str, Any]:
     """The figures of the script's result event. Raises UserError, the script's own or for one that tells nothing.
 
-    A question whose progress is watched may take as long as it wants; the script ends if this is interrupted.
+    A question whose progress or phases are watched may take as long as it wants; the script ends if this is
+    interrupted.
     """
+    watched = on_progress is not None or on_phase is not None
     argv = [str(python), "-m", module, *arguments]
     variables = {**os.environ, **PRIVACY, **(env or {})}
     with tempfile.TemporaryFile() as errors:
@@ -38,10 +42,10 @@ def ask_script(
         )  # fmt: skip
         assert process.stdout is not None
         late = Timer(LONGEST_SECONDS, process.kill)
-        if on_progress is None:
+        if not watched:
             late.start()
         try:
-            answer = _listen(process.stdout, on_progress)
+            answer = _listen(process.stdout, on_progress, on_phase)
             code = process.wait()
         finally:
             late.cancel()
@@ -50,7 +54,7 @@ def ask_script(
             process.stdout.close()
         if answer is not None:
             return answer
-        if late.finished.is_set() and code < 0 and on_progress is None:
+        if late.finished.is_set() and code < 0 and not watched:
             cause = f"{module} took more than {LONGEST_SECONDS} seconds"
             raise UserError("failed", cause, "Try a smaller file.")
         errors.seek(0)
@@ -58,7 +62,7 @@ def ask_script(
     raise UserError("failed", f"{module} ended with {code}: {last}", "Run `ftui doctor`.")
 
 
-def _listen(output: IO[bytes], on_progress: OnProgress | None) -> dict[str, Any] | None:
+def _listen(output: IO[bytes], on_progress: OnProgress | None, on_phase: OnPhase | None) -> dict[str, Any] | None:
     """Read to the end. Raises the UserError that the script tells."""
     answer = None
     for line in output:
@@ -72,4 +76,6 @@ def _listen(output: IO[bytes], on_progress: OnProgress | None) -> dict[str, Any]
             raise UserError(event["code"], event["cause"], event["next_step"])
         elif kind == "progress" and on_progress is not None:
             on_progress(event["done"], event["total"])
+        elif kind == "phase" and on_phase is not None:
+            on_phase(event["text"])
     return answer

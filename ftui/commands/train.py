@@ -106,7 +106,9 @@ def check(
     config = merged(preset(preset_name or "standard"), config_file, flags)
     if not common.json:
         note("looking at the dataset and the model …")
-    found = engine.preflight(chosen_dataset(engine, dataset), config, probe=probe)
+    found = engine.preflight(
+        chosen_dataset(engine, dataset), config, probe=probe, on_phase=None if common.json else note
+    )
     code = EXIT_OK if found["fits"] and found["fits_disk"] else EXIT_FAILED
     if common.json:
         say_json(found)

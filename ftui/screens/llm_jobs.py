@@ -200,8 +200,11 @@ class Jobs(RunJobs):
             found.update(answer)
             self.screen.app.push_screen(PreflightScreen(found), answered)
 
+        def phase(text: str) -> None:
+            self.ftui.call_from_thread(self.ftui.say, f"{text}…")
+
         self.ftui.say("Loading the model to measure it…" if probe else "Looking at the dataset and the model…")
-        self.launch("Checking", lambda: self.engine.preflight(dataset, config, probe=probe), show)
+        self.launch("Checking", lambda: self.engine.preflight(dataset, config, probe=probe, on_phase=phase), show)
 
     def started(self, run: Run) -> None:
         self.screen.run_panel.show(run)

@@ -20,7 +20,7 @@ from engines.llm import LLMEngine
 from engines.running import devices
 from engines.running.follow import LogFile
 from engines.setup import gguf_tools
-from finetune import base_model, preflight, prepared, rows
+from finetune import base_model, data_figures, preflight, prepared, rows
 from ftui.commands import train
 from ftui.console import Common
 from ftui.preflight import facts
@@ -75,7 +75,9 @@ def test_whether_the_base_can_become_gguf_is_said_before(
 @pytest.mark.timeout(200)
 def test_what_is_said_before_is_what_happens(engine: LLMEngine, config: TrainConfig, mixed: Path) -> None:
     dataset = engine.datasets.get(str(mixed))
-    found = engine.preflight(dataset, config)
+    phases: list[str] = []
+    found = engine.preflight(dataset, config, on_phase=phases.append)
+    assert phases == ["reading the dataset", "measuring the architecture"]
     assert found["seconds"] is None and found["fits"] and found["changes"] == {} and found["gguf"] is None
     assert found["shortened"] == 1 and any("lose turns" in text for text in found["warnings"])
     assert found["end_of_turn"] == {"token": "<|im_end|>", "learned": 32, "rows": 32}
@@ -100,8 +102,7 @@ def test_what_is_said_before_is_what_happens(engine: LLMEngine, config: TrainCon
 def test_changes_make_it_fit(config: TrainConfig, tiny_model: Path, mixed: Path) -> None:
     """A model of random weights with long rows, a memory that is too small, and then one in which nothing helps."""
     large = config.model_copy(update={"batch_size": 8, "max_seq_length": 4096, "gradient_checkpointing": False})
-    encoded = rows.Encoded(input_ids=[[1] * 2048] * 64, labels=[[1] * 2048] * 64)
-    fitting = preflight.Fitting(str(tiny_model), "cpu", encoded, large)
+    fitting = preflight.Fitting(str(tiny_model), "cpu", [2048] * 64, large)
     need = fitting.footprint(large)
     changes, after = preflight.changes_to_fit(fitting, large, need.total * 2)
     assert changes == {} and after == need
@@ -112,10 +113,32 @@ def test_changes_make_it_fit(config: TrainConfig, tiny_model: Path, mixed: Path)
     changes, after = preflight.changes_to_fit(fitting, large, free)
     assert changes and after.total <= free * preflight.USABLE
     changed = large.model_copy(update=changes)
-    assert preflight.step_rows(changed) == preflight.step_rows(large)  # as many rows are learned from at once
+    assert data_figures.step_rows(changed) == data_figures.step_rows(large)  # as many rows are learned from at once
     assert fitting.footprint(changed) == after
     changes, after = preflight.changes_to_fit(fitting, large, 1 << 20)
     assert after.total > 1 << 20
+
+
+def test_of_a_large_dataset_a_sample_is_tokenized_and_its_longest_rows(
+    config: TrainConfig, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = dialog_rows(400)
+    lines[333]["messages"] = lines[333]["messages"] * 2  # is not among every fourth, but decides the memory
+    dataset, tokenizer = (
+        write_dataset(tmp_path / "large_dataset.jsonl", lines),
+        base_model.load_tokenizer(str(tiny_model)),
+    )
+    exact, all_lengths = data_figures.describe_data(dataset, tokenizer, config)
+    monkeypatch.setattr(data_figures, "MOST_DIALOGS", 100)
+    monkeypatch.setattr(data_figures, "LONGEST", 10)
+    found, lengths = data_figures.describe_data(dataset, tokenizer, config)
+    assert exact["sampled"] == 0 and 100 < found["sampled"] < 200
+    assert len(lengths) < len(all_lengths) / 2 and found["longest"] == exact["longest"] == max(lengths)
+    assert {name: found[name] for name in ("rows", "eval_rows", "steps", "dialogs")} == {
+        name: exact[name] for name in ("rows", "eval_rows", "steps", "dialogs")
+    }
+    for name in ("tokens_per_epoch", "learned_tokens_per_epoch", "tokens", "eval_tokens"):
+        assert found[name] == pytest.approx(exact[name], rel=0.05)
 
 
 def test_an_end_of_turn_that_is_not_learned_is_seen(config: TrainConfig, tiny_model: Path) -> None:
@@ -124,10 +147,10 @@ def test_an_end_of_turn_that_is_not_learned_is_seen(config: TrainConfig, tiny_mo
     ids = tokenizer("some words")["input_ids"]
     good = rows.Encoded([[*ids, end]], [[*ids, end]])
     bad = rows.Encoded([[*ids, end]], [[*ids, rows.IGNORED]])
-    assert preflight.end_of_turn(good, tokenizer)["learned"] == 1
+    assert data_figures.end_of_turn(good, tokenizer)["learned"] == 1
     figures = {"rows": 40, "shortened": 0, "dropped": 0, "dialogs": 40, "end_of_turn": None}
-    figures["end_of_turn"] = preflight.end_of_turn(bad, tokenizer)
-    assert any("may not stop talking" in text for text in preflight.warnings_of(figures, config))
+    figures["end_of_turn"] = data_figures.end_of_turn(bad, tokenizer)
+    assert any("may not stop talking" in text for text in data_figures.warnings_of(figures, config))
 
 
 @pytest.mark.parametrize(
