@@ -19,6 +19,7 @@ from engines.config.train import TrainConfig, check_together
 from engines.contract import estimate, fingerprints, statefiles
 from engines.contract.errors import UserError
 from engines.data.datasets import SUFFIX, Dataset, Datasets
+from engines.expected_time import expected_seconds
 from engines.running import devices, history
 from engines.running.questions import OnPhase
 from engines.running.runs import Run, Runs, RunStatus
@@ -129,7 +130,7 @@ class LLMEngine:
             base, tools = self.models.folder_of(model), gguf_tools.folder(self.workspace)
             gguf = beside.submit(preflight.ask_gguf, python, env, base, tools)
             found = preflight.ask(python, env, dataset, model, config, device, probe=probe, on_phase=on_phase)
-        time_needed = preflight.expected_seconds(self.runs, found, model, config)
+        time_needed = expected_seconds(self.runs, found, model, config)
         disk = devices.free_disk(self.workspace.home)
         return {
             **found,

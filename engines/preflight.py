@@ -13,13 +13,7 @@ from engines.contract.errors import UserError
 from engines.data.datasets import Dataset
 from engines.running import devices
 from engines.running.questions import OnPhase, ask_script
-from engines.running.runs import Runs
 
-# Two trainings with the same values of these take about the same time per token.
-SAME_SHAPE = (
-    "method", "lora_rank", "target_modules", "use_dora", "batch_size", "gradient_checkpointing", "precision",
-    "quantization", "optimizer", "loss", "device",
-)  # fmt: skip
 HIGHEST_FULL_RATE = 5e-5
 
 
@@ -74,15 +68,3 @@ def ask_gguf(python: Path, env: dict[str, str], base: Path | None, tools: Path) 
         return ask_script(python, "finetune.gguf_check", [str(base), "--tools", str(tools)], env)
     except UserError:  # it did not come to an end, which says nothing of the model
         return None
-
-
-def expected_seconds(runs: Runs, found: dict[str, Any], model: str, config: TrainConfig) -> tuple[float, str] | None:
-    """(seconds of training, where the speed is known from): the probe, else the newest run of the same shape."""
-    if found.get("probe"):
-        return found["tokens"] / found["probe"]["tokens_per_second"], "a probe of the longest batch"
-    wanted = {name: value for name, value in config.model_dump().items() if name in SAME_SHAPE}
-    for run in runs.list("train"):
-        speed = run.result().get("tokens_per_second")
-        if speed and run.spec.get("base_model") == model and wanted.items() <= run.spec.get("config", {}).items():
-            return found["tokens"] / speed, f"run {run.id}"
-    return None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from finetune.prepared import check_named
 
 USABLE = 0.92  # of the free memory
 COMFORTABLE = 0.6
+EVALUATION_FASTER = 3  # than training, which has a backward pass of twice the products
 
 
 class Fitting:
@@ -110,13 +112,26 @@ def faster(fitting: Fitting, config: TrainConfig, free: int) -> dict[str, Any]:
 
 
 def probe(arguments: argparse.Namespace, config: TrainConfig) -> dict[str, Any]:
-    """Load the model and run the longest batch. Returns tokens_per_second and memory."""
+    """Load the model and run the longest batch. Returns tokens_per_second, memory, pace as a training tells it."""
     from finetune import longest_batch, prepared
 
+    began = time.monotonic()
     ready = prepared.prepare(arguments.dataset, arguments.model, config, arguments.probe)
     gauges.reset_peak()
     found = longest_batch.run(ready.trainer)
-    return {"tokens_per_second": 1 / found.seconds_per_token, "memory": found.memory}
+    speed, loaded = 1 / found.seconds_per_token, time.monotonic()
+    for prompt in ready.trainer.reporter.prompts:
+        ready.trainer.reporter.answer(prompt)
+    return {
+        "tokens_per_second": speed,
+        "memory": found.memory,
+        "pace": {
+            "start_seconds": loaded - began,
+            "save_seconds": 0.0,
+            "answer_seconds": time.monotonic() - loaded,
+            "evaluation_tokens_per_second": EVALUATION_FASTER * speed,
+        },
+    }
 
 
 def preflight(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class Reporter(TrainerCallback):
         self.stopped_inside_step: Any = None  # the random state to save with, if a stop came between two batches
         self.ended_early = ""  # why there were no more steps, in words
         self.seconds_before = 0.0  # of training that a checkpoint brought along, in earlier attempts or another run
+        self.step_seconds = self.evaluation_seconds = self.answer_seconds = 0.0  # of this attempt
+        self.evaluations = self.saves = 0
         self._train_began = time.monotonic()
         self._random_state: Any = None
         self._training_seconds = 0.0
@@ -50,7 +52,10 @@ class Reporter(TrainerCallback):
 
     def seconds(self) -> float:
         """How long has been trained for the weights as they are now, earlier attempts among it."""
-        return round(self.seconds_before + time.monotonic() - self._train_began, 1)
+        return round(self.seconds_before + self.attempt_seconds(), 1)
+
+    def attempt_seconds(self) -> float:
+        return time.monotonic() - self._train_began
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._began = self._told = time.monotonic()
@@ -73,7 +78,9 @@ class Reporter(TrainerCallback):
             emit("progress", done=done, total=total, unit=unit)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._training_seconds += time.monotonic() - self._began
+        seconds = time.monotonic() - self._began
+        self._training_seconds += seconds
+        self.step_seconds += seconds
         if stop_requested():
             control.should_save = control.should_training_stop = True
 
@@ -95,9 +102,15 @@ class Reporter(TrainerCallback):
         """Tokens per second of this attempt's training steps."""
         return round(self._tokens / self._seconds, 1) if self._seconds else None
 
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.saves += 1
+
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.evaluations += 1
+        began = time.monotonic()
         for prompt in self.prompts:
             emit("sample", step=state.global_step, prompt=prompt, answer=self.answer(prompt))
+        self.answer_seconds += time.monotonic() - began
         if self.patience and evaluations_without_gain(state.log_history) >= self.patience:
             control.should_save = control.should_training_stop = True
             if state.global_step < state.max_steps:

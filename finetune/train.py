@@ -28,6 +28,8 @@ from engines.contract.run_protocol import run_script, write_result
 from finetune import gauges, saving
 from finetune.prepared import Prepared, prepare
 
+BEGAN = time.monotonic()  # of the process, but for the interpreter's start
+
 
 def train(arguments: argparse.Namespace) -> None:
     gc.disable()  # what is imported and loaded stays; looking through it again and again costs a second
@@ -40,11 +42,12 @@ def train(arguments: argparse.Namespace) -> None:
         reporter.seconds_before = (checkpoints.read_mark(resume) or {}).get("seconds", 0.0)
     else:
         probe_longest(prepared.trainer)
+    start = time.monotonic() - BEGAN
     emit("train", first_step=checkpoints.step_of(resume) if resume else 0, **prepared.told)
     gc.freeze()
     gc.enable()
     prepared.trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    finish(prepared, arguments, config, reporter.seconds())
+    finish(prepared, arguments, config, reporter.seconds(), start)
 
 
 def probe_longest(trainer: Any) -> None:
@@ -57,8 +60,13 @@ def probe_longest(trainer: Any) -> None:
     emit("probe", tokens=probe.tokens, seconds=round(probe.seconds, 4), memory=probe.memory)
 
 
-def finish(prepared: Prepared, arguments: argparse.Namespace, config: TrainConfig, seconds: float) -> None:
-    """Evaluate, save and report; or report that the run was stopped before its end."""
+def finish(
+    prepared: Prepared, arguments: argparse.Namespace, config: TrainConfig, seconds: float, start: float
+) -> None:
+    """Evaluate, save and report; or report that the run was stopped before its end.
+
+    seconds: of the training; start: seconds of this attempt before its first step.
+    """
     trainer, parts = prepared.trainer, prepared.parts
     state = trainer.state
     early = trainer.reporter.ended_early
@@ -68,6 +76,7 @@ def finish(prepared: Prepared, arguments: argparse.Namespace, config: TrainConfi
         return
     if parts[1].input_ids and trainer.eval_loss_at(state.global_step) is None:
         trainer.evaluate()
+    pace = pace_of(prepared, start)
     step, eval_loss = take_best(trainer, config)
     check_finite(trainer, eval_loss)
     losses = [entry["loss"] for entry in state.log_history if "loss" in entry and entry["step"] <= step]
@@ -98,7 +107,21 @@ def finish(prepared: Prepared, arguments: argparse.Namespace, config: TrainConfi
     emit("phase", name="save", text=f"saving {arguments.output.name}")
     saving.save_result(trainer, arguments.output, card, adapter=config.method == "lora")
     named = {"adapter" if config.method == "lora" else "model": arguments.output.name}
-    write_result("done", **named, **figures, **({"ended_early": early} if early else {}))
+    write_result("done", **named, **figures, pace=pace, **({"ended_early": early} if early else {}))
+
+
+def pace_of(prepared: Prepared, start: float) -> dict[str, float | None]:
+    """What a like training is expected to take, see engines/expected_time.py. start: seconds before the first step."""
+    reporter, (training, held_out) = prepared.trainer.reporter, prepared.parts
+    rest = reporter.attempt_seconds() - reporter.step_seconds - reporter.evaluation_seconds - reporter.answer_seconds
+    evaluated = reporter.evaluations * held_out.tokens
+    return {
+        "row_tokens": training.tokens / len(training.input_ids),
+        "start_seconds": start,
+        "save_seconds": rest / max(1, reporter.saves),
+        "answer_seconds": reporter.answer_seconds / max(1, reporter.evaluations),
+        "evaluation_tokens_per_second": evaluated / reporter.evaluation_seconds if evaluated else None,
+    }
 
 
 def take_best(trainer: Any, config: TrainConfig) -> tuple[int, float | None]:

@@ -6,6 +6,7 @@ Importing this imports torch and TRL.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,12 @@ class Trainer(SFTTrainer):
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """With `step`: the mean loss per learned token of the held-out rows; else as TRL does."""
+        began, answers = time.monotonic(), self.reporter.answer_seconds
+        metrics = self._evaluated(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        self.reporter.evaluation_seconds += time.monotonic() - began - (self.reporter.answer_seconds - answers)
+        return metrics
+
+    def _evaluated(self, *args: Any, metric_key_prefix: str, **kwargs: Any) -> dict[str, float]:
         if self.step is None or args or kwargs.get("eval_dataset") is not None:
             return super().evaluate(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         self.model.eval()

@@ -16,6 +16,7 @@ from sample_rows import dialog_rows, write_dataset
 from engines.config.job import build
 from engines.config.train import TrainConfig
 from engines.contract.errors import UserError
+from engines.expected_time import expected_seconds
 from engines.llm import LLMEngine
 from engines.running import devices
 from engines.running.follow import LogFile
@@ -93,10 +94,16 @@ def test_what_is_said_before_is_what_happens(engine: LLMEngine, config: TrainCon
     most = bytes_in(checkpoints[0]) * (config.keep_checkpoints + 2) + bytes_in(final)
     assert most < found["disk_bytes"] < 1.05 * most + (8 << 20)
     again = engine.preflight(dataset, config)
-    assert again["seconds"] == pytest.approx(found["tokens"] / run.result()["tokens_per_second"])
+    taken = run.status().seconds()
+    assert taken and again["seconds"] == pytest.approx(taken, rel=0.25)  # with start, evaluations, answers, checkpoints
+    assert again["seconds"] > 1.5 * found["tokens"] / run.result()["tokens_per_second"]
     assert run.id in again["seconds_from"]
-    other = engine.preflight(dataset, config.model_copy(update={"lora_rank": 4}))
-    assert other["seconds"] is None  # a run of another shape tells nothing
+    for change in ({"lora_rank": 4}, {"gradient_accumulation_steps": 4}):  # a run of another shape tells nothing
+        assert engine.preflight(dataset, config.model_copy(update=change))["seconds"] is None
+    model = engine.models.resolve(config.base_model, "cpu")
+    assert expected_seconds(engine.runs, found, model, config)[0] == again["seconds"]  # type: ignore[index]
+    longer = {**found, "tokens_per_epoch": 2.1 * found["tokens_per_epoch"]}
+    assert expected_seconds(engine.runs, longer, model, config) is None
 
 
 def test_changes_make_it_fit(config: TrainConfig, tiny_model: Path, mixed: Path) -> None:
