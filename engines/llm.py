@@ -98,12 +98,19 @@ class LLMEngine:
         except UserError:
             return None
 
+    def family_defaults(self, base_model: str, device: str = "auto") -> dict[str, float]:
+        """Parameters of which the family of `base_model` wants others than the presets have; none if it is unknown."""
+        try:
+            return self.models.family(self.models.resolve(base_model, devices.resolve(device))).defaults
+        except UserError:
+            return {}
+
     def check(self, dataset: Dataset, config: TrainConfig) -> list[str]:
         """What is worth knowing before a training starts, as warnings. Raises UserError for what must not start."""
         check_together(config)
         device = devices.resolve(config.device)
         model = self.models.resolve(config.base_model, device)
-        warnings = preflight.advice(config, model, device)
+        warnings = preflight.advice(config, self.models.family(model), device)
         rows = self.datasets.count_rows(dataset)
         if not rows:
             raise UserError("bad_input", f"the dataset {dataset.name} is empty", "Prepare it again.")
@@ -140,7 +147,7 @@ class LLMEngine:
             "disk_free": disk,
             "fits_disk": found["disk_bytes"] <= disk,
             "gguf": gguf.result(),
-            "warnings": [*preflight.advice(config, model, device), *found["warnings"]],
+            "warnings": [*preflight.advice(config, self.models.family(model), device), *found["warnings"]],
         }
 
     def train(

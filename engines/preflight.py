@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from engines.config.families import family_of, model_type_of
+from engines.config.families import Family
 from engines.config.train import TrainConfig
 from engines.contract import statefiles
 from engines.contract.errors import UserError
@@ -17,10 +17,9 @@ from engines.running.questions import OnPhase, ask_script
 HIGHEST_FULL_RATE = 5e-5
 
 
-def advice(config: TrainConfig, model: str, device: str) -> list[str]:
+def advice(config: TrainConfig, family: Family, device: str) -> list[str]:
     """What is known of parameters that do not go well with a model or a device, without looking at the data."""
     found = []
-    family = family_of(model_type_of(model))
     if family.learning_rate and config.learning_rate > 2 * family.learning_rate:
         found.append(
             f"this model's loss becomes NaN at usual learning rates: {family.learning_rate:g} is known to work, "

@@ -16,10 +16,10 @@ class Family:
     """Settings for the models of one architecture.
 
     sixteen_bit: modules, by name, that NF4 must leave alone and that get no adapter. towers: modules that
-    stay frozen in fp32 and get no adapter. optimizer: what `auto` means. learning_rate: the highest
-    that is known to work, None if any usual one does. auto_class: the class of transformers that
-    holds all of the model, for loading and for merging. packages: what that class imports and
-    our environments do not have by themselves.
+    stay frozen in fp32 and get no adapter. optimizer: what `auto` means. learning_rate, warmup_ratio:
+    what is known to work, and taken where nobody says another, None if the usual ones do. auto_class:
+    the class of transformers that holds all of the model, for loading and for merging. packages: what
+    that class imports and our environments do not have by themselves.
     """
 
     sixteen_bit: tuple[str, ...] = ()
@@ -34,6 +34,12 @@ class Family:
     def apart(self) -> list[str]:
         """Regular expressions, from the start of a module's name, of all that is neither quantised nor adapted."""
         return [rf"(.*\.)?{re.escape(name)}" for name in (*self.sixteen_bit, *self.towers)]
+
+    @property
+    def defaults(self) -> dict[str, float]:
+        """Parameters of a training that have other defaults than a preset says."""
+        values = {"learning_rate": self.learning_rate, "warmup_ratio": self.warmup_ratio}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 USUAL = Family()

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.config.families import model_type_of
+from engines.config.families import Family, family_of, model_type_of
 from engines.config.train import DEFAULT_GPU_MODEL, EMBEDDED_FOLDER, EMBEDDED_MODEL
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.weights import tensor_files
+from engines.weights.known_models import KNOWN
 from engines.workspace import Workspace, check_name, is_real_dir
 
 
@@ -71,6 +72,13 @@ class Models:
     def folder_of(self, model: str) -> Path | None:
         """Where the files of a model lie that `resolve` has named; None for a single file, and for one not here."""
         return Path(model) if Path(model).is_dir() else dict(_cached()).get(model)
+
+    def family(self, model: str) -> Family:
+        """What a model as `resolve` names it needs: by its files, or by its name if it has to be fetched."""
+        folder = self.folder_of(model)
+        if folder is not None:
+            return family_of(model_type_of(str(folder)))
+        return family_of(next((known.model_type for known in KNOWN if known.name == model), ""))
 
     def resolve(self, wanted: str, device: str) -> str:
         """The path or hub name that a script loads for `wanted` (auto, embedded, a path, a name).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -9,7 +10,7 @@ from cyclopts import Parameter
 from engines.config.train import TrainConfig, preset
 from engines.contract.errors import EXIT_FAILED, EXIT_OK
 from engines.llm import LLMEngine
-from ftui import format, preflight
+from ftui import command_line, format, preflight
 from ftui.commands.llm import ConfigFile, RunName, chosen_dataset, llm, merged
 from ftui.console import (
     Common,
@@ -50,7 +51,7 @@ def train(
     """
     common = common or Common()
     engine = common.engine()
-    config = merged(preset(preset_name or "standard"), config_file, flags)
+    config = chosen_config(engine, preset_name, config_file, flags, quiet=common.json)
     data = chosen_dataset(engine, dataset)
     if not common.json:
         for warning in engine.check(data, config):
@@ -59,6 +60,20 @@ def train(
     if detach:
         return started(run, f"ftui llm log -f {run.id}", as_json=common.json)
     return watch(engine, run, common)
+
+
+def chosen_config(
+    engine: LLMEngine, preset_name: str | None, file: Path | None, flags: TrainConfig | None, *, quiet: bool
+) -> TrainConfig:
+    """The preset, then what the model's family wants otherwise, then the file, then the flags."""
+    base = preset(preset_name or "standard")
+    said = merged(base, file, flags)
+    family = engine.family_defaults(said.base_model, said.device)
+    config = merged(base.model_copy(update=family), file, flags)
+    taken = {name: value for name, value in family.items() if getattr(config, name) != getattr(said, name)}
+    if taken and not quiet:
+        note(f"as this base model needs it: {' '.join(command_line.flags(taken))}")
+    return config
 
 
 def watch(engine: LLMEngine, run: Any, common: Common) -> int:
@@ -103,7 +118,7 @@ def check(
     """
     common = common or Common()
     engine = common.engine()
-    config = merged(preset(preset_name or "standard"), config_file, flags)
+    config = chosen_config(engine, preset_name, config_file, flags, quiet=common.json)
     if not common.json:
         note("looking at the dataset and the model …")
     found = engine.preflight(

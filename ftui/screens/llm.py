@@ -91,7 +91,9 @@ class LLMScreen(PanesPlace):
         from engines.config.train import TrainConfig
         from ftui.widgets.params_panel import ParamsPanel
 
-        self.mount_form(ParamsPanel(last if isinstance(last, TrainConfig) else None, id="params"))
+        assert self.ftui.engine is not None
+        chosen = last if isinstance(last, TrainConfig) else None
+        self.mount_form(ParamsPanel(chosen, self.ftui.engine.family_defaults, id="params"))
 
     @work(exclusive=True, group="disk")
     async def _watch_disk(self, engine: LLMEngine) -> None:

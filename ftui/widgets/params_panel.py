@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual import on
 from textual.widgets import Select
 
@@ -19,12 +21,18 @@ class ParamsPanel(FormPanel):
 
     HINT = "j k move, enter edits, p chooses a preset, B a base model"
 
-    def __init__(self, last: TrainConfig | None, *, id: str | None = None):
+    def __init__(
+        self, last: TrainConfig | None, family_defaults: Callable[[str], dict[str, float]], *, id: str | None = None
+    ):
+        """family_defaults: what a base model wants other than the preset has, see LLMEngine."""
         self.preset = nearest(last) if last else "standard"
         form = ConfigForm(TrainConfig, preset(self.preset), {PRESET: self.preset, NAME: ""}, id="train-form")
         super().__init__(form, id=id)
         if last is not None:
             form.values = last.model_dump()
+        self._family_defaults = family_defaults
+        self._base_model = str(form.values["base_model"])
+        self._defaults = family_defaults(self._base_model)
 
     @property
     def adapter_name(self) -> str:
@@ -38,6 +46,18 @@ class ParamsPanel(FormPanel):
     def choose_preset(self) -> None:
         row = self.form.query_one("#field-preset", FieldRow)
         row.query_one(Select).action_show_overlay()
+
+    @on(ConfigForm.Changed)
+    def _fit_family(self) -> None:
+        """Another base model: what nobody has changed becomes what its family wants."""
+        base_model = str(self.form.values["base_model"])
+        if base_model == self._base_model:
+            return
+        usual, before, after = self.form.base.model_dump(), self._defaults, self._family_defaults(base_model)
+        self._base_model, self._defaults = base_model, after
+        for name in {**before, **after}:
+            if self.form.values[name] in (usual[name], before.get(name)):
+                self.form.change(name, after.get(name, usual[name]))
 
     @on(ConfigForm.ExtraChanged)
     def _extra_changed(self, event: ConfigForm.ExtraChanged) -> None:

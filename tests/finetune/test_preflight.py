@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sample_rows import dialog_rows, write_dataset
 
+from engines import preflight as engine_preflight
 from engines.config.job import build
 from engines.config.train import TrainConfig
 from engines.contract.errors import UserError
@@ -211,6 +212,19 @@ def test_the_command_refuses_what_does_not_fit(
     refused = engine.preflight(engine.datasets.get(str(mixed)), config, probe=True)
     assert refused["probe"] is None and any("not probed" in text for text in refused["warnings"])
     assert not refused["fits"] and not refused["fits_after_changes"]
+
+
+def test_what_nobody_said_is_what_the_family_wants(engine: LLMEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    gemma = {"base_model": "google/gemma-3n-E2B-it"}
+    found = train.chosen_config(engine, "quick", None, TrainConfig(**gemma), quiet=False)
+    assert (found.learning_rate, found.warmup_ratio, found.lora_rank) == (5e-6, 0.1, 4)
+    assert "needs it: --learning-rate 5e-06 --warmup-ratio 0.1" in capsys.readouterr().err
+    family = engine.models.family(found.base_model)
+    assert not engine_preflight.advice(found, family, "cuda")
+    said = train.chosen_config(engine, None, None, TrainConfig(**gemma, learning_rate=2e-4), quiet=True)
+    assert (said.learning_rate, said.warmup_ratio) == (2e-4, 0.1)
+    assert any("becomes NaN" in text for text in engine_preflight.advice(said, family, "cuda"))
+    assert train.chosen_config(engine, None, None, TrainConfig(), quiet=True) == TrainConfig()
 
 
 def test_a_batch_larger_than_the_data_names_the_way_out(config: TrainConfig) -> None:

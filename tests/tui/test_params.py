@@ -34,6 +34,20 @@ async def test_every_field_of_the_model_has_a_row_with_its_title_and_default(eng
             assert rows[spec.name].value == getattr(preset("standard"), spec.name)
 
 
+async def test_another_base_model_brings_what_its_family_wants(engine: LLMEngine) -> None:
+    add_dataset(engine)
+    async with opened(engine) as ui:
+        await ui.go_to("params")
+        form = ui.screen.params.form
+        form.change("base_model", "google/gemma-3n-E2B-it")
+        await ui.until(lambda: form.values["learning_rate"] == 5e-6)
+        await ui.until(lambda: "--learning-rate 5e-06 --warmup-ratio 0.1" in ui.screen.jobs.command())
+        form.change("warmup_ratio", 0.2)
+        form.change("base_model", "embedded")  # what was changed by hand stays
+        await ui.until(lambda: form.values["learning_rate"] == 2e-4)
+        assert form.values["warmup_ratio"] == 0.2
+
+
 async def test_values_reach_the_run(engine: LLMEngine, stand_in: Path) -> None:
     add_dataset(engine)
     async with opened(engine) as ui:
