@@ -14,7 +14,7 @@ from finetune.reporter import random_state, restore_random_state
 
 @dataclass(frozen=True)
 class Probe:
-    """What one forward and backward pass over the longest batch took. memory: the peak so far, in bytes."""
+    """What one forward and backward pass over the longest rows took. memory: the peak so far, in bytes."""
 
     tokens: int
     seconds: float
@@ -25,25 +25,21 @@ class Probe:
         return self.seconds / self.tokens
 
 
-def run(trainer: Any, *, fill: bool = True) -> Probe:
-    """Pass the longest batch forwards and backwards twice; the second time counts. Changes nothing that is learned.
+def run(trainer: Any, *, quick: bool = False) -> Probe:
+    """Pass the longest rows forwards and backwards twice; the second time counts. Changes nothing that is learned.
 
-    Where the trainer computes packs of rows side by side, the longest rows fill all of them, once;
-    without `fill` one of them, for a device where too much memory cannot be caught anyway.
+    Where the trainer computes packs of rows side by side, they fill all of them, as far as an optimizer
+    step has so many rows; if `quick` a batch goes into each, and once: on a CPU each pass costs seconds.
     Raises UserError if it does not fit into the device's memory.
     """
     import torch
 
     lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]
-    order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
-    chosen = order[: trainer.args.per_device_train_batch_size]
-    most = trainer.step.most_tokens if fill and trainer.step else 0
-    while len(chosen) < len(order) and sum(lengths[at] for at in chosen) < most:
-        chosen.append(order[len(chosen)])
+    chosen = longest_rows(trainer, lengths, quick=quick)
     drawn = random_state()
     trainer.model.train()
     try:
-        for _ in range(1 if trainer.step else 2):
+        for _ in range(1 if quick and trainer.step else 2):
             batch = trainer.data_collator([trainer.train_dataset[place] for place in chosen])
             began = time.monotonic()
             _pass_through(trainer, batch)
@@ -59,6 +55,19 @@ def run(trainer: Any, *, fill: bool = True) -> Probe:
     finally:
         restore_random_state(drawn)
     return Probe(sum(lengths[place] for place in chosen), seconds, peak_memory(trainer.args.device.type))
+
+
+def longest_rows(trainer: Any, lengths: list[int], *, quick: bool) -> list[int]:
+    """The numbers of the rows that are tried: no more than are in memory at once in a training."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+    batch, step = trainer.args.per_device_train_batch_size, trainer.step
+    if step is None:
+        return order[:batch]
+    order = order[: batch * trainer.args.gradient_accumulation_steps]
+    count = min(len(order), batch * step.side_by_side)
+    while not quick and count < len(order) and sum(lengths[at] for at in order[:count]) < step.most_tokens:
+        count += 1
+    return order[:count]
 
 
 def _pass_through(trainer: Any, batch: dict[str, Any]) -> None:

@@ -51,11 +51,11 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def probe_longest(trainer: Any) -> None:
-    """Run the longest batch first, and let the watch know how fast it went."""
+    """Run the longest rows first, side by side as in a step, and let the watch know how fast it went."""
     from finetune import longest_batch
 
     emit("phase", name="probe", text="trying the longest batch")
-    probe = longest_batch.run(trainer, fill=trainer.args.device.type != "cpu")
+    probe = longest_batch.run(trainer, quick=trainer.args.device.type == "cpu")
     trainer.reporter.watch.seconds_per_token = probe.seconds_per_token
     emit("probe", tokens=probe.tokens, seconds=round(probe.seconds, 4), memory=probe.memory)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from statistics import mean
@@ -148,6 +149,27 @@ def test_the_longest_batch_goes_first_and_figures_of_the_machine_come(
     assert probe["tokens"] > 2 * first["tokens_per_epoch"] / first["rows"] and probe["memory"] > 1 << 27
     metrics = events_of(run, "metrics")[0]
     assert metrics["memory"] > 1 << 27 and 0 <= metrics["utilization"] <= 1
+
+
+def test_no_more_rows_are_tried_than_a_step_has(tiny_model: Path, tmp_path: Path) -> None:
+    """And on a CPU, in a training, a batch in each of the packs that are computed side by side."""
+    from finetune import longest_batch, prepared
+
+    dataset = write_dataset(tmp_path / "rows_dataset.jsonl", dialog_rows(40))
+
+    def tried(batch: int, accumulation: int, quick: bool) -> list[int]:
+        config = config_for(
+            tiny_model, batch_size=batch, gradient_accumulation_steps=accumulation, eval_share=0, device="cpu"
+        )
+        trainer = prepared.prepare(dataset, str(tiny_model), config, tmp_path / f"{batch}-{accumulation}").trainer
+        packs.append(trainer.step.side_by_side)
+        return longest_batch.longest_rows(trainer, [9] * 40, quick=quick)
+
+    packs: list[int] = []
+    assert len(tried(4, 1, quick=False)) == 4
+    assert len(tried(1, 2, quick=False)) == 2
+    assert len(tried(1, 40, quick=False)) == min(40, math.ceil(packs[-1] * 256 / 9))
+    assert len(tried(2, 8, quick=True)) == 2 * packs[-1]
 
 
 def test_a_loss_that_breaks_is_seen_and_leaves_no_adapter(
