@@ -31,7 +31,10 @@ def contrastive(model: Any, inputs: dict[str, Any], num_items_in_batch: Any) -> 
     language = losses / learned[:, 1:].sum() * share
     if len(labels) < 2:
         return language
-    return language + WEIGHT * share * info_nce(output.hidden_states[-1].float(), learned, mask)
+    states = output.hidden_states[-1].float()
+    if states.dim() > 3:  # Gemma 3n has four streams of them
+        states = states.mean(dim=0)
+    return language + WEIGHT * share * info_nce(states, learned, mask)
 
 
 def info_nce(states: torch.Tensor, learned: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
