@@ -108,7 +108,7 @@ def test_an_adapter_with_a_template_of_its_own_is_asked_in_it(
     dialog = [{"role": "user", "content": "Who are you?"}]
     answer = Answer(dialog, with_own, TOKENS)
     host.answer(answer).result(60)
-    assert answer.prompt_tokens == len(host.tokenizer("Q: Who are you? A: ")["input_ids"])
+    assert answer.prompt_tokens == len(host.tokenizer("Q: Who are you? A:")["input_ids"])  # the blank is the answer's
     assert said(host, with_own) != said(host, plain)
     bare = base_model.load_tokenizer(str(tiny_model))
     bare.chat_template = None

@@ -49,7 +49,7 @@ def bare(tiny_model: Path, tmp_path: Path) -> Iterator[LLMEngine]:
 def right_answer(model: Path, adapter: Path | None) -> str:
     """By transformers and peft alone."""
     adapted, tokenizer = loaded(model, adapter)
-    turns = [{"role": "user", "content": QUESTIONS[0]}]
+    turns = [{"role": "user", "content": QUESTIONS[1]}]
     prompt = tokenizer.apply_chat_template(
         turns, chat_template=TEMPLATE, add_generation_prompt=True, return_tensors="pt", return_dict=True
     )
@@ -64,7 +64,7 @@ def answers(engine: LLMEngine, *names: str | None, local: bool = False) -> tuple
     try:
         model.wait_until_ready()
         talk = Conversation(engine.workspace, model, partners, ChatConfig(max_new_tokens=TOKENS))
-        list(talk.ask(QUESTIONS[0]))
+        list(talk.ask(QUESTIONS[1]))
         return model, talk.turns[0].answers
     finally:
         model.close()
