@@ -6,7 +6,6 @@ import os
 import socket
 import threading
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 SECONDS = 5.0
 PORTS = {"http": 80, "https": 443}
@@ -28,6 +27,8 @@ def why_unreachable() -> str:
 
 def _connection_error(url: str) -> str:
     """What connecting to `url`, or to the proxy in front of it, ends with; empty: it works."""
+    from urllib.request import getproxies, proxy_bypass  # slow to import, and few ask the hub
+
     place = urlsplit(url)
     proxy = None if proxy_bypass(place.hostname or "") else getproxies().get(place.scheme)
     if proxy:
