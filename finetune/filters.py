@@ -20,6 +20,7 @@ LEAST_LETTERS = 20  # of a text whose language can be told
 LEAST_LIKELY = 0.1  # a dialog is kept if its language is one of those wanted with this probability
 LANGUAGE_CHARACTERS = 2000  # more do not make the language any clearer
 SIGNATURE = 128  # numbers in the signature of a dialog
+WHITE = b" \t\n\r\v\f"
 SEED = 1  # so that a dataset comes out the same every time
 RECALL = 0.99  # of pairs that are just similar enough
 
@@ -181,10 +182,11 @@ class Duplicates:
         self._seen: set[bytes] = set()
 
     def keep(self, row: Dialog) -> bool:
-        parts = [(turn.role, turn.content) for turn in row.turns]
-        several = [("text", row.text), ("label", row.label), *parts]
-        text = "\0".join(f"{role} {' '.join(content.casefold().split())}" for role, content in several)
-        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        parts = [row.text, row.label]
+        for turn in row.turns:
+            parts += (turn.role, turn.content)
+        text = "\0".join(parts).casefold().replace("\xa0", " ").encode("utf-8", "surrogatepass")
+        key = hashlib.blake2b(text.translate(None, WHITE), digest_size=16).digest()
         is_new = key not in self._seen
         self._seen.add(key)
         return is_new
