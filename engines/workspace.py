@@ -19,6 +19,8 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import platformdirs
@@ -40,6 +42,11 @@ def check_name(name: str, what: str) -> str:
 def name_from(text: str) -> str:
     """A valid name made from any text: `My chat (1)` becomes `My_chat_1`."""
     return re.sub(r"[^\w.+-]+", "_", text).strip("_.+-")[:80] or "unnamed"
+
+
+def numbered(wanted: str) -> Iterator[str]:
+    """`wanted`, `wanted-2`, `wanted-3` …: to choose the first one that is free."""
+    return (wanted if number == 1 else f"{wanted}-{number}" for number in count(1))
 
 
 def is_real_dir(path: Path) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.contract import statefiles
-from engines.contract.dataset_files import report_path
+from engines.contract.dataset_files import part_paths, report_path
 from engines.data.datasets import Dataset, Datasets
 
 SOURCE, BEGINNING = "chat", "chat-"  # what a report calls where they are from; how their conversations are called
@@ -27,7 +27,7 @@ def add_rows(datasets: Datasets, name: str, rows: Sequence[Row]) -> Dataset:
     rows: dialogs, with messages and the name of their conversation.
     """
     target = datasets.path(name)
-    train = target.with_name(f"{target.stem}_train.jsonl")
+    train = part_paths(target)[0]
     before = statefiles.read_object(report_path(target)) if target.exists() else _empty_report()
     lines = "".join(f"{json.dumps(row, ensure_ascii=False, separators=(',', ':'))}\n" for row in rows)
     added = lines.encode("utf-8", "replace")

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from engines.contract.dataset_files import (
     report_path,
 )
 from engines.contract.errors import UserError
-from engines.workspace import Workspace, check_name
+from engines.workspace import Workspace, check_name, numbered
 
 SUFFIX = "_dataset.jsonl"
 
@@ -147,8 +147,7 @@ class Datasets:
 
     def free_name(self, wanted: str, source: str) -> str:
         """`wanted`, or with a number behind it where a dataset of another source has that name. source: of a report."""
-        for number in count(1):
-            name = wanted if number == 1 else f"{wanted}-{number}"
+        for name in numbered(wanted):
             if not self.path(name).exists():
                 break
             report = statefiles.read_object(report_path(self.path(name)))

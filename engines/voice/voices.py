@@ -10,7 +10,7 @@ from pathlib import Path
 from engines.contract import statefiles
 from engines.contract.errors import UserError
 from engines.voice.voice_files import Epoch, Voice, read_voice
-from engines.workspace import NAME, Workspace, check_name, is_real_dir
+from engines.workspace import NAME, Workspace, check_name, is_real_dir, numbered
 
 README = """A voice for qwen_tts (Qwen3-TTS). Unpack it, then:
 
@@ -60,12 +60,9 @@ class Voices:
 
     def free_name(self, wanted: str, root: Path | None = None) -> str:
         """`wanted`, or `wanted-2`, `wanted-3` … if a voice has it, or something in the folder `root` of voices."""
-        known = {path.name for path in self.elsewhere()}
-        name, number = wanted, 1
-        while name in known or (self.folder / name).exists() or ((root or self.folder) / name).exists():
-            number += 1
-            name = f"{wanted}-{number}"
-        return name
+        known, folders = {path.name for path in self.elsewhere()}, (self.folder, root or self.folder)
+        free = (name for name in numbered(wanted) if name not in known)
+        return next(name for name in free if not any((folder / name).exists() for folder in folders))
 
     def delete(self, name: str, epoch: int | None = None) -> Path:
         """Move a voice, or one epoch of it, to the trash. Returns where it went."""

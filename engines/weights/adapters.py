@@ -23,7 +23,7 @@ from engines.contract.errors import UserError
 from engines.contract.fingerprints import ADAPTER_FILES as FILES
 from engines.weights import adapter_card
 from engines.weights.adapter_card import LONGEST_NOTE, MOST_TAGS
-from engines.workspace import NAME, Workspace, check_name, is_real_dir
+from engines.workspace import NAME, Workspace, check_name, is_real_dir, numbered
 
 
 @dataclass(frozen=True)
@@ -201,11 +201,7 @@ class Adapters:
 
     def free_name(self, wanted: str) -> str:
         """`wanted`, or `wanted-2`, `wanted-3` … if it is taken."""
-        name, number = wanted, 1
-        while (self.folder / name).exists():
-            number += 1
-            name = f"{wanted}-{number}"
-        return name
+        return next(name for name in numbered(wanted) if not (self.folder / name).exists())
 
     def _read(self, path: Path, active: str | None) -> Adapter:
         card = adapter_card.believed(statefiles.read_object(path / "card.json"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 from engines.config.train import TrainConfig
@@ -12,7 +11,7 @@ from engines.contract.errors import UserError
 from engines.running.runs import Runs
 from engines.weights.adapters import Adapters
 from engines.weights.models import Models
-from engines.workspace import check_name, name_from
+from engines.workspace import check_name, name_from, numbered
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,7 @@ class Results:
     def free_name(self, wanted: str, config: TrainConfig) -> str:
         """`wanted`, with a number behind it if there is such a result, or soon will be."""
         taken, folder = self._being_made(), self._folder(config)
-        names = (wanted if number == 1 else f"{wanted}-{number}" for number in count(1))
-        return next(name for name in names if name not in taken and not (folder / name).exists())
+        return next(name for name in numbered(wanted) if name not in taken and not (folder / name).exists())
 
     def _folder(self, config: TrainConfig) -> Path:
         return self.models.folder if config.method == "full" else self.adapters.folder

@@ -11,6 +11,7 @@ from textual.content import Content
 
 from engines.contract.errors import UserError
 from engines.weights.adapters import Adapter
+from engines.workspace import numbered
 from ftui import command_line, export_lines
 from ftui.clean import clean, clean_line
 from ftui.screens.dialog import Question, TextDialog
@@ -210,11 +211,7 @@ class ExportJobs:
 
 
 def _free_name(folder: Path, wanted: str) -> str:
-    name, number = wanted, 1
-    while (folder / name).exists():
-        number += 1
-        name = f"{wanted}-{number}"
-    return name
+    return next(name for name in numbered(wanted) if not (folder / name).exists())
 
 
 def _of(there: list[str]) -> str:
