@@ -47,9 +47,5 @@ def is_like(run: Run, found: dict[str, Any], model: str, config: TrainConfig) ->
     if any(other.get(name) != value for name, value in config.model_dump().items() if name in SAME_SHAPE):
         return False
     here, there = found["tokens_per_epoch"] / found["rows"], result["pace"]["row_tokens"]
-    larger = _step_rows(config.model_dump()) / _step_rows(other)
+    larger = config.rows_per_step / (other["batch_size"] * other["gradient_accumulation_steps"])
     return all(1 / ALIKE < ratio < ALIKE for ratio in (here / there, here / there * larger))
-
-
-def _step_rows(config: dict[str, Any]) -> int:
-    return int(config["batch_size"] * config["gradient_accumulation_steps"])

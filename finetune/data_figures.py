@@ -74,7 +74,7 @@ def describe_data(dataset: Path, tokenizer: Any, config: TrainConfig) -> tuple[d
         "longest": max(lengths),
         "steps": steps,
         "steps_per_epoch": optimizer_steps(count, config.model_copy(update={"num_epochs": 1, "max_steps": 0})),
-        "tokens": round(training.all(encoded.tokens) * steps * step_rows(config) / count),
+        "tokens": round(training.all(encoded.tokens) * steps * config.rows_per_step / count),
         "shortened": sum(part.all(part.encoded.shortened) for part in parts),
         "dropped": sum(part.all(part.encoded.dropped) for part in parts),
         "dialogs": len(train) + len(held_out),
@@ -83,10 +83,6 @@ def describe_data(dataset: Path, tokenizer: Any, config: TrainConfig) -> tuple[d
         "end_of_turn": end_of_turn(encoded, tokenizer),
     }
     return figures, lengths
-
-
-def step_rows(config: TrainConfig) -> int:
-    return config.batch_size * config.gradient_accumulation_steps
 
 
 def end_of_turn(encoded: rows.Encoded, tokenizer: Any) -> dict[str, Any]:

@@ -89,9 +89,8 @@ def plan(config: TrainConfig, configuration: Any, device: str, lengths: list[int
     if config.loss or fast.not_for(configuration):
         return Plan(device, precision, quantization, batch, padded=config.batch_size)
     on_cpu, adapter = device == "cpu", config.method == "lora"
-    rows_per_step = config.batch_size * config.gradient_accumulation_steps
-    threads = min(base_model.set_threads(), rows_per_step, fast.MOST_PACKS) if on_cpu and adapter else 1
-    packs = divide(longest[:rows_per_step], threads, max(fast.LEAST_LIMIT, batch))
+    threads = min(base_model.set_threads(), config.rows_per_step, fast.MOST_PACKS) if on_cpu and adapter else 1
+    packs = divide(longest[: config.rows_per_step], threads, max(fast.LEAST_LIMIT, batch))
     plain = adapter and not config.use_dora and quantization == "none"  # layers that can be packed
     return Plan(
         device,

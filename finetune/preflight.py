@@ -23,7 +23,7 @@ from engines.contract.errors import UserError
 from engines.contract.events import emit
 from engines.contract.run_protocol import run_script, write_result
 from finetune import base_model, gauges, saving
-from finetune.data_figures import describe_data, step_rows, warnings_of
+from finetune.data_figures import describe_data, warnings_of
 from finetune.prepared import check_named
 
 USABLE = 0.92  # of the free memory
@@ -89,7 +89,7 @@ def remedies(config: TrainConfig, fitting: Fitting) -> list[dict[str, Any]]:
     batch = config.batch_size
     while batch > 1:
         batch //= 2
-        steps.append({"batch_size": batch, "gradient_accumulation_steps": -(-step_rows(config) // batch)})
+        steps.append({"batch_size": batch, "gradient_accumulation_steps": -(-config.rows_per_step // batch)})
     if config.optimizer in ("auto", "adamw"):
         steps.append({"optimizer": "adamw_8bit"})
     if config.method == "full":

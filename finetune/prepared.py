@@ -175,7 +175,7 @@ def epochs_of(rows: int, config: TrainConfig) -> float:
         return config.num_epochs
     one = config.model_copy(update={"num_epochs": 1, "max_steps": 0})
     whole, steps = divmod(config.max_steps, optimizer_steps(rows, one))
-    return round(whole + steps * config.batch_size * config.gradient_accumulation_steps / rows, 2)
+    return round(whole + steps * config.rows_per_step / rows, 2)
 
 
 @dataclass(frozen=True)

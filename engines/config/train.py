@@ -199,6 +199,11 @@ class TrainConfig(JobConfig):
     ] = 42
     device: Device = "auto"
 
+    @property
+    def rows_per_step(self) -> int:
+        """Rows from which the weights are changed once."""
+        return self.batch_size * self.gradient_accumulation_steps
+
 
 def check_together(config: TrainConfig) -> None:
     """Raises UserError for parameters of which one makes nothing of the other."""

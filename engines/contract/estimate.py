@@ -33,7 +33,7 @@ def check_steps(rows: int, config: TrainConfig) -> str | None:
     Raises UserError if one step wants more rows than there are: such a run would change the
     weights hardly at all, and look as if it had worked.
     """
-    wanted = config.batch_size * config.gradient_accumulation_steps
+    wanted = config.rows_per_step
     if config.batch_size > rows:
         raise UserError(
             "usage",
@@ -63,4 +63,4 @@ def _for_more_steps(rows: int, config: TrainConfig) -> str:
     batch = max(1, rows // (SENSIBLE_STEPS * config.gradient_accumulation_steps))
     if batch < config.batch_size:
         return f"batch_size {batch}"
-    return f"num_epochs {math.ceil(SENSIBLE_STEPS * config.batch_size * config.gradient_accumulation_steps / rows)}"
+    return f"num_epochs {math.ceil(SENSIBLE_STEPS * config.rows_per_step / rows)}"

@@ -121,7 +121,7 @@ def test_changes_make_it_fit(config: TrainConfig, tiny_model: Path, mixed: Path)
     changes, after = preflight.changes_to_fit(fitting, large, free)
     assert changes and after.total <= free * preflight.USABLE
     changed = large.model_copy(update=changes)
-    assert data_figures.step_rows(changed) == data_figures.step_rows(large)  # as many rows are learned from at once
+    assert changed.rows_per_step == large.rows_per_step  # as many rows are learned from at once
     assert fitting.footprint(changed) == after
     changes, after = preflight.changes_to_fit(fitting, large, 1 << 20)
     assert after.total > 1 << 20
